@@ -54,6 +54,9 @@ class TrainConfig:
     k_pix:int = 10           # positive pixels an image and text
     hard:str = 'hard'        # which positive pixels: hard, easy or random
     rho_pos:float = .6       # least share of a region (or pixel) a text must win to claim it
+    kappa:float = .9         # texts more alike than this are never negatives of each other
+    objects:str = 'attention' # pseudo objects: attention or sigmoid (TCL)
+    tau_obj:float = .07      # temperature of attention objects
     tau_own:float = .05      # temperature of the competition among a caption's own texts
 
 # %% ../nbs/06_train.ipynb #c007
