@@ -6,7 +6,7 @@
 __all__ = ['confusion', 'iou_of', 'boundaries', 'boundary_fscore', 'FolderBenchmark', 'evaluate', 'summarise', 'protocol_hash',
            'load_benchmark', 'mgca_eval', 'write_json', 'main']
 
-# %% ../nbs/09_benchmarks.ipynb #c003
+# %% ../nbs/09_benchmarks.ipynb #c004
 import hashlib, json, time
 from pathlib import Path
 import numpy as np
@@ -20,7 +20,7 @@ from .inference import Segmenter, parse_background, read_image
 from .scenes import SEEN, UNSEEN, SceneBenchmark
 from .train import load_model
 
-# %% ../nbs/09_benchmarks.ipynb #c006
+# %% ../nbs/09_benchmarks.ipynb #c007
 def confusion(pred, # (...) int64 class indices
               gt,   # (...) int64, same shape
               n,    # classes
@@ -33,7 +33,7 @@ def confusion(pred, # (...) int64 class indices
     pred = torch.where((pred < 0) | (pred >= n), n, pred)
     return torch.bincount(gt*(n + 1) + pred, minlength=n*(n + 1)).view(n, n + 1)
 
-# %% ../nbs/09_benchmarks.ipynb #c010
+# %% ../nbs/09_benchmarks.ipynb #c011
 def iou_of(conf, # (n,n+1) confusion counts
           ):     # (n,) float64, nan where a class is neither there nor predicted
     "Intersection over union of each class"
@@ -42,7 +42,7 @@ def iou_of(conf, # (n,n+1) confusion counts
     union = conf.sum(1) + conf[:, :len(conf)].sum(0) - hit
     return torch.where(union > 0, hit/union.clamp(min=1), torch.nan)
 
-# %% ../nbs/09_benchmarks.ipynb #c014
+# %% ../nbs/09_benchmarks.ipynb #c015
 def boundaries(labels, # (H,W) int64
               ):       # (H,W) bool
     "Pixels whose right or lower neighbour has another label"
@@ -63,7 +63,7 @@ def boundary_fscore(pred, # (H,W) int64
     precision, recall = (p & near(t)).sum()/p.sum(), (t & near(p)).sum()/t.sum()
     return float(2*precision*recall/(precision + recall).clamp(min=1e-9))
 
-# %% ../nbs/09_benchmarks.ipynb #c018
+# %% ../nbs/09_benchmarks.ipynb #c019
 class FolderBenchmark:
     "ROOT/images/*, ROOT/labels/*.png (8-bit class index, 255 ignored), ROOT/classes.txt"
     def __init__(self,
@@ -89,7 +89,7 @@ class FolderBenchmark:
                 raise UserError(f"{mask} holds label {labels[labels != 255].max()}, but classes.txt names {len(self.class_names)} classes")
             yield path.stem, img, labels
 
-# %% ../nbs/09_benchmarks.ipynb #c022
+# %% ../nbs/09_benchmarks.ipynb #c023
 def evaluate(predict, # function (H,W,3) uint8 image -> (H,W) int labels
              dataset, # an evaluation set
              limit=None, # only the first images
@@ -114,7 +114,7 @@ def summarise(conf, # (n,n+1) confusion counts
     named = {c: None if v.isnan() else round(v.item(), 6) for c, v in zip(class_names, iou)}
     return dict(miou=iou.nanmean().item(), pixel_acc=(conf.diagonal().sum()/conf.sum().clamp(min=1)).item(), iou=named)
 
-# %% ../nbs/09_benchmarks.ipynb #c026
+# %% ../nbs/09_benchmarks.ipynb #c027
 def protocol_hash(settings, # dict of everything that shapes a number
                  ):         # 12 hex digits
     "A short fingerprint: equal settings, equal hash"
@@ -133,7 +133,7 @@ def load_benchmark(data, # 'folder' or 'scenes'
         return SceneBenchmark(styles=SEEN if styles == 'seen' else UNSEEN)
     raise UserError(f'data set {data!r} is not available in this version; use folder or scenes')
 
-# %% ../nbs/09_benchmarks.ipynb #c028
+# %% ../nbs/09_benchmarks.ipynb #c029
 def mgca_eval(data:str='scenes', # folder or scenes
               root:str='', # folder with images/, labels/ and classes.txt
               model:str='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], or a folder from mgca_train
@@ -166,7 +166,7 @@ def mgca_eval(data:str='scenes', # folder or scenes
           f"on {result['images']} images in {result['seconds']:.0f} s ({features}, {unit}, protocol {protocol} {result['protocol_hash']})")
     print('best: ' + ', '.join(f'{c} {100*v:.0f}' for v, c in worst[::-1][:5]) + '; worst: ' + ', '.join(f'{c} {100*v:.0f}' for v, c in worst[:5]))
 
-# %% ../nbs/09_benchmarks.ipynb #c029
+# %% ../nbs/09_benchmarks.ipynb #c030
 def write_json(path,   # file
                result, # anything json can hold
               ):       # None

@@ -6,7 +6,7 @@
 __all__ = ['UMASK', 'ASSETS', 'UserError', 'atomic_write', 'make_dir', 'asset_path', 'set_seed', 'pick_device', 'palette',
            'overlay_masks', 'show_images', 'run_command', 'leave']
 
-# %% ../nbs/00_core.ipynb #c003
+# %% ../nbs/00_core.ipynb #c004
 import os, random, sys, tempfile, traceback
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from fastcore.script import anno_parser
 
-# %% ../nbs/00_core.ipynb #c006
+# %% ../nbs/00_core.ipynb #c007
 class UserError(Exception):
     "Something the user can mend; the message is one line that names the thing and the remedy"
 
-# %% ../nbs/00_core.ipynb #c008
+# %% ../nbs/00_core.ipynb #c009
 @contextmanager
 def atomic_write(path, # where the finished file belongs
                  mode='w', # 'w' for text, 'wb' for bytes
@@ -36,7 +36,7 @@ def atomic_write(path, # where the finished file belongs
         Path(tmp).unlink(missing_ok=True)
         raise
 
-# %% ../nbs/00_core.ipynb #c009
+# %% ../nbs/00_core.ipynb #c010
 UMASK = os.umask(0); os.umask(UMASK)  # mkstemp makes private files; what we publish follows the user's umask
 
 def make_dir(path, # folder to create, with parents
@@ -48,7 +48,7 @@ def make_dir(path, # folder to create, with parents
     if not os.access(path, os.W_OK): raise UserError(f'folder {path} is not writable; choose another with --out')
     return path
 
-# %% ../nbs/00_core.ipynb #c013
+# %% ../nbs/00_core.ipynb #c014
 def asset_path(name, # file name inside `mgca/assets`
               ):     # its `Path`
     "Where a packaged file lies; raises `UserError` when the installation lost it"
@@ -56,16 +56,16 @@ def asset_path(name, # file name inside `mgca/assets`
     if not path.exists(): raise UserError(f'packaged file {name} is missing; reinstall with: pip install --force-reinstall mgca')
     return path
 
-# %% ../nbs/00_core.ipynb #c014
+# %% ../nbs/00_core.ipynb #c015
 ASSETS = 'objects.json', 'sprites_google.webp', 'sprites_twitter.webp', 'sprites_fluent.webp'
 
-# %% ../nbs/00_core.ipynb #c017
+# %% ../nbs/00_core.ipynb #c018
 def set_seed(seed, # any integer
             ):     # None
     "Seed Python, NumPy and torch"
     random.seed(seed); np.random.seed(seed % 2**32); torch.manual_seed(seed)
 
-# %% ../nbs/00_core.ipynb #c019
+# %% ../nbs/00_core.ipynb #c020
 def pick_device(name='auto', # 'auto', 'cpu', 'cuda' or 'cuda:1'
                ):            # `torch.device`
     "The device a name stands for; 'auto' takes the GPU when there is one"
@@ -75,7 +75,7 @@ def pick_device(name='auto', # 'auto', 'cpu', 'cuda' or 'cuda:1'
     if device.type == 'cuda' and not torch.cuda.is_available(): raise UserError('no CUDA device here; use --device cpu')
     return device
 
-# %% ../nbs/00_core.ipynb #c022
+# %% ../nbs/00_core.ipynb #c023
 def palette(n, # how many classes, at most 255
            ):  # (256,3) uint8 colours; rows past `n` repeat, row 255 is white
     "Distinct colours: hues at golden-ratio steps, three lightness levels"
@@ -88,7 +88,7 @@ def palette(n, # how many classes, at most 255
     rgb[255] = 255
     return rgb
 
-# %% ../nbs/00_core.ipynb #c025
+# %% ../nbs/00_core.ipynb #c026
 def overlay_masks(img,      # (H,W,3) uint8 image
                   labels,   # (H,W) integer label map; 255 and negative values are left alone
                   colours,  # (256,3) uint8 palette
@@ -100,7 +100,7 @@ def overlay_masks(img,      # (H,W,3) uint8 image
     mixed = (1 - alpha)*img + alpha*colours[labels % 256]
     return np.where(keep, img, mixed).round().astype(np.uint8)
 
-# %% ../nbs/00_core.ipynb #c027
+# %% ../nbs/00_core.ipynb #c028
 def show_images(imgs,        # list of (H,W,3) uint8 arrays or (H,W) maps
                 titles=None, # one string an image
                 cols=6,      # images a row
@@ -119,7 +119,7 @@ def show_images(imgs,        # list of (H,W,3) uint8 arrays or (H,W) maps
     plt.close(fig)
     return fig
 
-# %% ../nbs/00_core.ipynb #c030
+# %% ../nbs/00_core.ipynb #c031
 def run_command(func,      # a function with docments
                 argv=None, # arguments; those of the process by default
                ):          # what `func` returns; leaves the process with a non-zero code on errors
@@ -137,7 +137,7 @@ def run_command(func,      # a function with docments
         known = isinstance(e, UserError)
         leave(1, f'{func.__name__}: {e}' if known else f'{func.__name__}: {type(e).__name__}: {e} (--debug shows where)')
 
-# %% ../nbs/00_core.ipynb #c031
+# %% ../nbs/00_core.ipynb #c032
 def leave(code, # exit status
           line, # what to tell the user on stderr
          ):     # never returns

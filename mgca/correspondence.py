@@ -6,19 +6,19 @@
 __all__ = ['similarity', 'sigmoid_objects', 'gumbel_objects', 'attention_objects', 'own_share', 'farthest_points', 'affinity',
            'refine_centres', 'pseudo_regions', 'region_texts', 'pick_pixels', 'near_own']
 
-# %% ../nbs/04_correspondence.ipynb #c003
+# %% ../nbs/04_correspondence.ipynb #c004
 import torch
 import torch.nn.functional as F
 from .core import UserError
 
-# %% ../nbs/04_correspondence.ipynb #c006
+# %% ../nbs/04_correspondence.ipynb #c007
 def similarity(emb,  # (B,D,H,W) pixel embeddings
                text, # (U,D) unit-norm texts
               ):     # (B,U,N) cosines, N=H*W
     "Pixel-text similarity (METHOD.md C.4, D0)"
     return text @ F.normalize(emb.flatten(2), dim=1)
 
-# %% ../nbs/04_correspondence.ipynb #c009
+# %% ../nbs/04_correspondence.ipynb #c010
 def sigmoid_objects(sim,   # (B,U,N) cosines
                     scale, # w, 10 in TCL
                     bias,  # b, -2.5 in TCL: the mask is one half at cosine 0.25
@@ -42,7 +42,7 @@ def attention_objects(sim, # (B,U,N) cosines
     "Where a text fits best: softmax over the pixels"
     return (sim/tau).softmax(-1)
 
-# %% ../nbs/04_correspondence.ipynb #c012
+# %% ../nbs/04_correspondence.ipynb #c013
 def own_share(sim, # (B,U,N) cosines
               own, # (B,U) bool, which texts each caption names
               tau=.05, # temperature of the competition
@@ -50,7 +50,7 @@ def own_share(sim, # (B,U,N) cosines
     "Each pixel's split among its caption's texts"
     return (sim/tau).masked_fill(~own[..., None], -torch.inf).softmax(1)
 
-# %% ../nbs/04_correspondence.ipynb #c015
+# %% ../nbs/04_correspondence.ipynb #c016
 def farthest_points(emb, # (B,N,D) unit-norm embeddings
                     m,   # seeds wanted, 1 <= m <= N
                    ):    # (B,m) indices, the first nearest to the mean
@@ -66,7 +66,7 @@ def farthest_points(emb, # (B,N,D) unit-norm embeddings
         picks.append(nearest.argmin(1))
     return torch.stack(picks, 1)
 
-# %% ../nbs/04_correspondence.ipynb #c019
+# %% ../nbs/04_correspondence.ipynb #c020
 def affinity(emb,     # (B,N,D) unit norm
              centres, # (B,M,D) unit norm
              tau=.05, # temperature: small means hard
@@ -87,7 +87,7 @@ def refine_centres(emb,     # (B,N,D) unit norm
     for _ in range(steps): centres = F.normalize(affinity(emb, centres, tau, alive).transpose(1, 2) @ emb, dim=-1)
     return centres
 
-# %% ../nbs/04_correspondence.ipynb #c021
+# %% ../nbs/04_correspondence.ipynb #c022
 @torch.no_grad()
 def pseudo_regions(emb, # (B,D,H,W) pixel embeddings
                    r,   # regions an image
@@ -100,7 +100,7 @@ def pseudo_regions(emb, # (B,D,H,W) pixel embeddings
     centres = x.gather(1, seeds[..., None].expand(-1, -1, x.shape[-1]))
     return affinity(x, refine_centres(x, centres, steps, tau), tau)
 
-# %% ../nbs/04_correspondence.ipynb #c024
+# %% ../nbs/04_correspondence.ipynb #c025
 @torch.no_grad()
 def region_texts(A,     # (B,N,R) soft assignment
                  share, # (B,U,N) from `own_share`
@@ -111,7 +111,7 @@ def region_texts(A,     # (B,N,R) soft assignment
     best, text = mass.max(-1)
     return torch.where(best >= rho, text, -1)
 
-# %% ../nbs/04_correspondence.ipynb #c027
+# %% ../nbs/04_correspondence.ipynb #c028
 @torch.no_grad()
 def pick_pixels(sim,   # (B,U,N) cosines
                 share, # (B,U,N) from `own_share`
@@ -129,7 +129,7 @@ def pick_pixels(sim,   # (B,U,N) cosines
     keep = val > -torch.inf
     return image[:, None].expand_as(pixel)[keep], text[:, None].expand_as(pixel)[keep], pixel[keep]
 
-# %% ../nbs/04_correspondence.ipynb #c030
+# %% ../nbs/04_correspondence.ipynb #c031
 @torch.no_grad()
 def near_own(text, # (U,D) unit norm
              own,  # (B,U) bool

@@ -7,7 +7,7 @@ __all__ = ['BEFORE', 'AFTER', 'NOT_THINGS', 'ING', 'ADJECTIVES', 'IRREGULAR', 'M
            'train_crop', 'centre_crop', 'decode_photo', 'captions_of', 'tar_samples', 'shard_files', 'PhotoCaptions',
            'to_batch', 'shuffled', 'shard_captions', 'table_captions', 'captioned_batches']
 
-# %% ../nbs/01_data.ipynb #c003
+# %% ../nbs/01_data.ipynb #c004
 import csv, glob, io, itertools, json, re
 from collections import Counter
 from pathlib import Path
@@ -19,7 +19,7 @@ from PIL import Image
 from .core import UserError
 from .scenes import SceneCaptions
 
-# %% ../nbs/01_data.ipynb #c006
+# %% ../nbs/01_data.ipynb #c007
 BEFORE = set('no few a an the this that his her their its two three four five six several some many one another each pair couple'.split())
 AFTER = set('''and or with in on at of to by near beside next under over above below against behind from into through across along around is are
  was were that which who while as for during between among inside outside onto off up down . , ; !'''.split())
@@ -33,7 +33,7 @@ IRREGULAR = {'people': 'person', 'men': 'man', 'women': 'woman', 'children': 'ch
              'wolves': 'wolf', 'leaves': 'leaf', 'scarves': 'scarf', 'knives': 'knife', 'loaves': 'loaf', 'shelves': 'shelf', 'dice': 'die', 'buses': 'bus',
              'policemen': 'policeman', 'firemen': 'fireman', 'eyeglasses': 'eyeglasses', 'mangoes': 'mango', 'tomatoes': 'tomato', 'volcanoes': 'volcano', 'potatoes': 'potato'}
 
-# %% ../nbs/01_data.ipynb #c007
+# %% ../nbs/01_data.ipynb #c008
 def singular(word,  # lower-case word
              known=(), # words seen in the corpus; decides doubtful cases
             ):      # its singular, or the word itself
@@ -45,7 +45,7 @@ def singular(word,  # lower-case word
     if word.endswith(('ses', 'xes', 'zes', 'ches', 'shes')): return word[:-2] if word[:-1] not in known else word[:-1]
     return word[:-1] if not known or word[:-1] in known else word
 
-# %% ../nbs/01_data.ipynb #c009
+# %% ../nbs/01_data.ipynb #c010
 def words_of(caption, # a sentence
             ):        # list of lower-case words and punctuation marks
     "Split a caption"
@@ -64,7 +64,7 @@ class NounLexicon:
     @classmethod
     def from_dict(cls, d): return cls(d['nouns'], d['compounds'])
 
-# %% ../nbs/01_data.ipynb #c010
+# %% ../nbs/01_data.ipynb #c011
 @patch(cls_method=True)
 def fit(cls:NounLexicon,
         captions,    # list of sentences
@@ -90,7 +90,7 @@ def fit(cls:NounLexicon,
              and led[w] >= .1*max(1, n - inner[w]) and ends[w] >= .35*n and (n > inner[w] or w not in {b for _, b in bound})}
     return cls(nouns, {f'{a} {b}' for a, b in bound})
 
-# %% ../nbs/01_data.ipynb #c011
+# %% ../nbs/01_data.ipynb #c012
 @patch
 def nouns(self:NounLexicon,
           caption, # a sentence
@@ -105,7 +105,7 @@ def nouns(self:NounLexicon,
             i += 1
     return list(dict.fromkeys(out))
 
-# %% ../nbs/01_data.ipynb #c016
+# %% ../nbs/01_data.ipynb #c017
 def train_crop(img,  # PIL image
                size, # side of the result
                rng,  # numpy generator
@@ -124,7 +124,7 @@ def centre_crop(img,  # PIL image
     x, y = (img.width - side)//2, (img.height - side)//2
     return np.asarray(img.resize((size, size), Image.BILINEAR, box=(x, y, x + side, y + side)))
 
-# %% ../nbs/01_data.ipynb #c018
+# %% ../nbs/01_data.ipynb #c019
 MAX_PIXELS = 60_000_000  # larger images are refused before they are decoded
 
 def decode_photo(data, # bytes of an image file
@@ -150,7 +150,7 @@ def captions_of(sample, # dict of extension -> bytes
     except (ValueError, AttributeError) as e: raise ValueError('bad_caption') from e
     return [c.strip() for c in out if isinstance(c, str) and c.strip()]
 
-# %% ../nbs/01_data.ipynb #c020
+# %% ../nbs/01_data.ipynb #c021
 def tar_samples(path,   # one tar shard
                 counts, # Counter of troubles
                ):       # yields dict: '__key__' and extension -> bytes
@@ -168,7 +168,7 @@ def shard_files(pattern, # glob of tar files
     if not files: raise UserError(f'no shard matches {pattern!r}; give a quoted glob such as "data/cc3m-*.tar"')
     return files
 
-# %% ../nbs/01_data.ipynb #c021
+# %% ../nbs/01_data.ipynb #c022
 class PhotoCaptions:
     "Batches of captioned photographs, in a shuffled order that depends on the seed alone"
     def __init__(self,
@@ -192,7 +192,7 @@ class PhotoCaptions:
             if self.counts['good'] == before: raise UserError(f'not one usable sample in a whole pass: {dict(self.counts)}')
         if imgs: yield to_batch(imgs), captions
 
-# %% ../nbs/01_data.ipynb #c022
+# %% ../nbs/01_data.ipynb #c023
 def to_batch(imgs, # list of (H,W,3) uint8
             ):     # uint8 (B,3,H,W)
     "Stack images, channels first"
@@ -222,7 +222,7 @@ def shuffled(items, # iterator
         if len(buf) > n: i = rng.integers(len(buf)); buf[i], buf[-1] = buf[-1], buf[i]; yield buf.pop()
     yield from (buf[i] for i in rng.permutation(len(buf)))
 
-# %% ../nbs/01_data.ipynb #c024
+# %% ../nbs/01_data.ipynb #c025
 def shard_captions(pattern, # glob of webdataset tars
                    train=True, # shuffle the order of shards
                    **kw,    # passed to `PhotoCaptions`
@@ -253,7 +253,7 @@ def table_captions(path, # .csv or .tsv with columns path and caption
             else: counts['missing_file'] += 1
     return PhotoCaptions(samples, counts, **kw)
 
-# %% ../nbs/01_data.ipynb #c029
+# %% ../nbs/01_data.ipynb #c030
 def captioned_batches(data='scenes', # 'scenes', a glob of tar shards, or a .csv/.tsv with path,caption
                       batch=48, # images a batch
                       size=96,  # side in pixels

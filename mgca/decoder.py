@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['GatedConv', 'channel_norm', 'GatedLayer', 'ClipEnds', 'LinearEnds', 'GroundingDecoder', 'frozen_features']
 
-# %% ../nbs/03_decoder.ipynb #c003
+# %% ../nbs/03_decoder.ipynb #c004
 import copy
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from .encoders import last_block, to_map
 
-# %% ../nbs/03_decoder.ipynb #c006
+# %% ../nbs/03_decoder.ipynb #c007
 class GatedConv(nn.Module):
     "One gated 3x3 convolution (TCL, A.1); zero at the start"
     def __init__(self,
@@ -34,7 +34,7 @@ def channel_norm(norm, # LayerNorm(W)
     "Layer norm over the channels of each place"
     return norm(u.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
-# %% ../nbs/03_decoder.ipynb #c008
+# %% ../nbs/03_decoder.ipynb #c009
 class GatedLayer(nn.Module):
     "Nearest upsampling, then two gated convolutions"
     def __init__(self,
@@ -51,7 +51,7 @@ class GatedLayer(nn.Module):
         for conv in self.convs: u = u + conv(u)
         return u
 
-# %% ../nbs/03_decoder.ipynb #c011
+# %% ../nbs/03_decoder.ipynb #c012
 class ClipEnds(nn.Module):
     "Trainable copies of a CLIP's last block, final norm and projection"
     def __init__(self,
@@ -80,7 +80,7 @@ class ClipEnds(nn.Module):
         "Into the text space"
         return (self.norm(u.permute(0, 2, 3, 1)) @ self.proj).permute(0, 3, 1, 2)
 
-# %% ../nbs/03_decoder.ipynb #c013
+# %% ../nbs/03_decoder.ipynb #c014
 class LinearEnds(nn.Module):
     "Learned reduction and projection for encoders without a joint space"
     def __init__(self,
@@ -102,7 +102,7 @@ class LinearEnds(nn.Module):
              ):  # (B,D,H,W)
         return self.proj(F.gelu(channel_norm(self.norm, u)))
 
-# %% ../nbs/03_decoder.ipynb #c015
+# %% ../nbs/03_decoder.ipynb #c017
 class GroundingDecoder(nn.Module):
     "Frozen features to pixel embeddings"
     def __init__(self,
@@ -118,7 +118,7 @@ class GroundingDecoder(nn.Module):
                ):      # (B,D,sh,sw) pixel embeddings, not normalised
         return self.ends.leave(self.layers(self.ends.enter(feats)))
 
-# %% ../nbs/03_decoder.ipynb #c016
+# %% ../nbs/03_decoder.ipynb #c018
 @torch.no_grad()
 def frozen_features(enc,  # encoder pair
                     imgs, # (B,3,H,W) in [0,1]

@@ -8,7 +8,7 @@ __all__ = ['PROMPTS', 'MODES', 'fill_prompts', 'average_prompts', 'resize_positi
            'encode_dense', 'encode_sentences', 'encode_text', 'text_tower', 'expand_token_rows', 'load_tiny',
            'load_open_clip', 'LiteEncoder', 'load_encoder']
 
-# %% ../nbs/02_encoders.ipynb #c003
+# %% ../nbs/02_encoders.ipynb #c004
 import json, math
 from functools import lru_cache
 import open_clip, torch
@@ -18,7 +18,7 @@ from open_clip.transformer import VisionTransformer
 from safetensors.torch import load_file
 from .core import UserError, asset_path
 
-# %% ../nbs/02_encoders.ipynb #c006
+# %% ../nbs/02_encoders.ipynb #c007
 PROMPTS = {
     'plain': ['a photo of a {}'],
     'simple': ['a photo of a {}.'],
@@ -40,7 +40,7 @@ def fill_prompts(class_names, # list of C names; synonyms as 'tv|television'
     forms = PROMPTS[templates] if isinstance(templates, str) else templates
     return [[f.format(s.strip()) for s in c.split('|') for f in forms] for c in names]
 
-# %% ../nbs/02_encoders.ipynb #c008
+# %% ../nbs/02_encoders.ipynb #c009
 def average_prompts(embs,   # (P,D) raw sentence embeddings, classes one after another
                     counts, # how many sentences each class has
                     normalise_first=False, # CLIP's order of averaging; TCL's when False
@@ -49,7 +49,7 @@ def average_prompts(embs,   # (P,D) raw sentence embeddings, classes one after a
     if normalise_first: embs = F.normalize(embs, dim=-1)
     return F.normalize(torch.stack([e.mean(0) for e in embs.split(counts)]), dim=-1)
 
-# %% ../nbs/02_encoders.ipynb #c011
+# %% ../nbs/02_encoders.ipynb #c012
 def resize_positions(pos, # (1+g*g,W) position table, class token first
                      h,   # rows wanted
                      w,   # columns wanted
@@ -61,7 +61,7 @@ def resize_positions(pos, # (1+g*g,W) position table, class token first
     grid = F.interpolate(grid, (h, w), mode='bicubic', align_corners=False)[0].flatten(1).T
     return torch.cat([pos[:1], grid.to(pos.dtype)])
 
-# %% ../nbs/02_encoders.ipynb #c013
+# %% ../nbs/02_encoders.ipynb #c014
 def embed_patches(vit, # open_clip VisionTransformer
                   x,   # (B,3,H,W) normalised, H and W multiples of the patch
                  ):    # (B,1+h*w,W) tokens, (h,w)
@@ -72,7 +72,7 @@ def embed_patches(vit, # open_clip VisionTransformer
     x = torch.cat([cls, x.flatten(2).transpose(1, 2)], 1)
     return vit.ln_pre(x + resize_positions(vit.positional_embedding, h, w).to(x.dtype)), (h, w)
 
-# %% ../nbs/02_encoders.ipynb #c015
+# %% ../nbs/02_encoders.ipynb #c017
 MODES = 'maskclip', 'sclip', 'naclip', 'clearclip', 'full'
 
 def gaussian_bias(h,     # grid rows
@@ -84,7 +84,7 @@ def gaussian_bias(h,     # grid rows
     p = torch.stack([y.flatten(), x.flatten()], 1).float()
     return F.pad(torch.exp(-torch.cdist(p, p).square()/(2*std**2)), (1, 0, 1, 0))
 
-# %% ../nbs/02_encoders.ipynb #c016
+# %% ../nbs/02_encoders.ipynb #c019
 def attend(attn, # nn.MultiheadAttention
            x,    # (B,T,W) tokens after the layer norm
            mode, # one of `MODES`
@@ -101,7 +101,7 @@ def attend(attn, # nn.MultiheadAttention
     else: raise UserError(f'unknown feature mode {mode!r}; use one of {", ".join(MODES)}')
     return attn.out_proj(out.transpose(1, 2).reshape(B, T, W))
 
-# %% ../nbs/02_encoders.ipynb #c019
+# %% ../nbs/02_encoders.ipynb #c022
 def last_block(block, # open_clip ResidualAttentionBlock
                x,     # (B,T,W) tokens entering it
                mode,  # one of `MODES`
@@ -119,7 +119,7 @@ def to_map(tokens, # (B,1+h*w,D), class token first
     "Drop the class token, fold the rest into a map"
     return tokens[:, 1:].transpose(1, 2).unflatten(2, grid)
 
-# %% ../nbs/02_encoders.ipynb #c021
+# %% ../nbs/02_encoders.ipynb #c027
 def check_images(imgs, # what the user gave
                 ):     # the same, if it is (B,3,H,W) float and finite
     "One clear error for each kind of bad image batch"
@@ -136,7 +136,7 @@ def pad_to(imgs,  # (B,3,H,W)
     H, W = imgs.shape[-2:]
     return F.pad(imgs, (0, -W % patch, 0, -H % patch))
 
-# %% ../nbs/02_encoders.ipynb #c023
+# %% ../nbs/02_encoders.ipynb #c029
 class ClipEncoder(nn.Module):
     "A frozen open_clip ViT and its text tower"
     aligned = True  # image and text share a space before any training of ours
@@ -169,7 +169,7 @@ class ClipEncoder(nn.Module):
         for block in self.model.visual.transformer.resblocks[:-1]: x = block(x)
         return x, grid
 
-# %% ../nbs/02_encoders.ipynb #c024
+# %% ../nbs/02_encoders.ipynb #c031
 @torch.no_grad()
 def encode_image(enc,  # `ClipEncoder`
                  imgs, # (B,3,S,S) in [0,1]
@@ -194,7 +194,7 @@ def encode_dense(enc,  # `ClipEncoder`
     vit = enc.model.visual
     return project_tokens(vit, last_block(vit.transformer.resblocks[-1], x, mode, grid), grid)
 
-# %% ../nbs/02_encoders.ipynb #c025
+# %% ../nbs/02_encoders.ipynb #c033
 @torch.no_grad()
 def encode_sentences(enc,       # an encoder pair
                      sentences, # list of S strings
@@ -219,14 +219,14 @@ def encode_text(enc,         # an encoder pair
     embs = encode_sentences(enc, [s for group in sentences for s in group])
     return average_prompts(embs, [len(group) for group in sentences], normalise_first)
 
-# %% ../nbs/02_encoders.ipynb #c026
+# %% ../nbs/02_encoders.ipynb #c034
 def text_tower(self, sentences): # list of strings -> (S,D)
     "CLIP's text tower"
     return self.model.encode_text(self.tokenizer(sentences).to(self.mean.device))
 
 ClipEncoder.text_tower = text_tower
 
-# %% ../nbs/02_encoders.ipynb #c028
+# %% ../nbs/02_encoders.ipynb #c037
 def expand_token_rows(rows,  # (V,W) trained rows
                       ids,   # (V,) their places
                       total=49408, # rows of CLIP's table
@@ -236,7 +236,7 @@ def expand_token_rows(rows,  # (V,W) trained rows
     table[ids.long()] = rows
     return table
 
-# %% ../nbs/02_encoders.ipynb #c030
+# %% ../nbs/02_encoders.ipynb #c039
 def load_tiny(path=None, # a .safetensors written by `mgca.tiny.save_tiny`; the packaged one when None
              ):          # `ClipEncoder`
     "The packaged tiny CLIP, built by open_clip"
@@ -260,7 +260,7 @@ def load_open_clip(name, # 'NAME' for random weights or 'NAME/PRETRAINED'
     norm = prep.transforms[-1]
     return ClipEncoder(model, open_clip.get_tokenizer(arch), f'open_clip:{name}', mean=norm.mean, std=norm.std)
 
-# %% ../nbs/02_encoders.ipynb #c032
+# %% ../nbs/02_encoders.ipynb #c046
 class LiteEncoder(nn.Module):
     "EfficientNet-Lite0 features at strides 16 and 32, MiniLM sentence embeddings; both frozen"
     aligned, name, prompts, stride, image_size, dim, width = False, 'lite', 'plain', 16, 224, 384, 432
@@ -295,7 +295,7 @@ class LiteEncoder(nn.Module):
         maps = [m/m.square().mean((1, 2, 3), keepdim=True).sqrt() for m in (fine, coarse)]
         return torch.cat(maps, 1)[..., :-(-imgs.shape[-2]//16), :-(-imgs.shape[-1]//16)]
 
-# %% ../nbs/02_encoders.ipynb #c033
+# %% ../nbs/02_encoders.ipynb #c047
 def text_tower(self, sentences): # list of strings -> (S,384)
     "Mean of MiniLM's token states over the words of each sentence"
     t = self.tokenizer(sentences, padding=True, truncation=True, max_length=64, return_tensors='pt').to(self.mean.device)
@@ -305,7 +305,7 @@ def text_tower(self, sentences): # list of strings -> (S,384)
 
 LiteEncoder.text_tower = text_tower
 
-# %% ../nbs/02_encoders.ipynb #c034
+# %% ../nbs/02_encoders.ipynb #c049
 @lru_cache(maxsize=4)
 def load_encoder(name='tiny', # 'tiny', 'lite', 'open_clip:NAME' or 'open_clip:NAME/PRETRAINED'
                 ):            # an encoder pair

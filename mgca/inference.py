@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['DILATIONS', 'read_image', 'to_rgb', 'working_size', 'to_input', 'argmax_at', 'neighbours', 'pamr', 'Segmentation',
-           'Segmenter', 'segment', 'save_segmentation', 'find_photos', 'parse_background', 'mgca_segment', 'main']
+           'check_choices', 'Segmenter', 'segment', 'save_segmentation', 'find_photos', 'parse_background',
+           'mgca_segment', 'main']
 
-# %% ../nbs/08_inference.ipynb #c003
+# %% ../nbs/08_inference.ipynb #c004
 import glob, json
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from .encoders import MODES, encode_dense, encode_text
 from .train import load_model
 from .units import UNITS, unit_scores
 
-# %% ../nbs/08_inference.ipynb #c006
+# %% ../nbs/08_inference.ipynb #c007
 def read_image(img, # path, PIL image, (H,W,3) uint8 array or (3,H,W) tensor in [0,1]
               ):    # (H,W,3) uint8 array
     "Whatever a person has, as RGB with its EXIF rotation applied"
@@ -47,7 +48,7 @@ def to_rgb(img, # PIL image in any mode
         img = Image.alpha_composite(Image.new('RGBA', img.size, 'white'), img)
     return img.convert('RGB')
 
-# %% ../nbs/08_inference.ipynb #c009
+# %% ../nbs/08_inference.ipynb #c010
 def working_size(h,     # image height
                  w,     # image width
                  short, # short side the encoder likes
@@ -64,7 +65,7 @@ def to_input(img,  # (H,W,3) uint8
     x = torch.from_numpy(np.ascontiguousarray(img)).permute(2, 0, 1)[None].float()/255
     return x if x.shape[-2:] == size else F.interpolate(x, size, mode='bilinear', antialias=True).clamp(0, 1)
 
-# %% ../nbs/08_inference.ipynb #c012
+# %% ../nbs/08_inference.ipynb #c013
 def argmax_at(scores, # (C,h,w)
               size,   # (H,W)
               chunk=32, # classes enlarged at once
@@ -76,7 +77,7 @@ def argmax_at(scores, # (C,h,w)
         label, best = torch.where(val > best, idx + i, label), torch.maximum(val, best)
     return label, best
 
-# %% ../nbs/08_inference.ipynb #c015
+# %% ../nbs/08_inference.ipynb #c016
 DILATIONS = 1, 2, 4, 8, 12, 24
 
 def neighbours(x,  # (B,C,H,W)
@@ -104,7 +105,7 @@ def pamr(imgs,  # (B,3,h,w) in [0,1], at mask size
     for _ in range(iters): masks = (neighbours(masks, dilations)*alpha[:, None]).sum(2)
     return masks
 
-# %% ../nbs/08_inference.ipynb #c019
+# %% ../nbs/08_inference.ipynb #c020
 @dataclass
 class Segmentation:
     "What a `Segmenter` returns"
@@ -122,7 +123,21 @@ class Segmentation:
         "Colours over the image"
         return overlay_masks(self.image, self.labels, palette(len(self.class_names)))
 
-# %% ../nbs/08_inference.ipynb #c020
+# %% ../nbs/08_inference.ipynb #c022
+def check_choices(n,        # number of classes
+                  unit,     # as in `Segmenter`
+                  features, # as in `Segmenter`
+                  refine,   # as in `Segmenter`
+                  enc,      # encoder pair
+                 ):         # None; raises `UserError`
+    "Refuse what cannot work, naming what can"
+    if n > 254: raise UserError(f'{n} classes; an 8-bit label map holds at most 254')
+    if unit not in UNITS: raise UserError(f'unknown unit {unit!r}; use one of {", ".join(UNITS)}')
+    if refine not in ('none', 'pamr'): raise UserError(f"unknown refinement {refine!r}; use none or pamr")
+    if features not in MODES + ('decoder',): raise UserError(f'unknown features {features!r}; use decoder, {", ".join(MODES)}')
+    if features != 'decoder' and not enc.aligned: raise UserError(f'{enc.name} has no training-free features; use decoder')
+
+# %% ../nbs/08_inference.ipynb #c024
 class Segmenter:
     "A model, a list of classes and the choices of inference"
     def __init__(self,
@@ -136,11 +151,7 @@ class Segmenter:
                 ):
         store_attr()
         self.words = list(background) if isinstance(background, (list, tuple)) else []
-        if len(class_names) > 254: raise UserError(f'{len(class_names)} classes; an 8-bit label map holds at most 254')
-        if unit not in UNITS: raise UserError(f'unknown unit {unit!r}; use one of {", ".join(UNITS)}')
-        if refine not in ('none', 'pamr'): raise UserError(f"unknown refinement {refine!r}; use 'none' or 'pamr'")
-        if features not in MODES + ('decoder',): raise UserError(f'unknown features {features!r}; use decoder, {", ".join(MODES)}')
-        if features != 'decoder' and not model.enc.aligned: raise UserError(f'{model.enc.name} has no training-free features; use decoder')
+        check_choices(len(class_names), unit, features, refine, model.enc)
         self.size = size or model.enc.image_size
         self.text = encode_text(model.enc, list(class_names) + self.words)
 
@@ -164,7 +175,7 @@ class Segmenter:
         if isinstance(self.background, float): labels[self.model.mask_probability(best) < self.background] = 255
         return Segmentation(img, labels.numpy(), s.cpu(), units, list(self.class_names))
 
-# %% ../nbs/08_inference.ipynb #c021
+# %% ../nbs/08_inference.ipynb #c025
 def segment(img,          # path, PIL image, array or tensor
             class_names,  # list of words
             model='tiny', # a MODEL name or a loaded model
@@ -174,7 +185,7 @@ def segment(img,          # path, PIL image, array or tensor
     if isinstance(model, str): model = load_model(model)
     return Segmenter(model, class_names, **kw)(img)
 
-# %% ../nbs/08_inference.ipynb #c023
+# %% ../nbs/08_inference.ipynb #c032
 def save_segmentation(seg,  # `Segmentation`
                       stem, # output path without ending
                      ):     # dict written to `stem`.json
@@ -193,7 +204,7 @@ def save_segmentation(seg,  # `Segmentation`
     with atomic_write(f'{stem}.json') as f: json.dump(info, f, indent=1)
     return info
 
-# %% ../nbs/08_inference.ipynb #c024
+# %% ../nbs/08_inference.ipynb #c034
 def find_photos(patterns, # paths, folders or globs
                ):         # list of paths, without repetition
     "Expand folders and globs; a plain path is kept even if it does not exist, to be reported later"
@@ -210,7 +221,7 @@ def parse_background(text, # 'none', words 'wall; floor' or a threshold
     try: return float(text)
     except ValueError: return [w.strip() for w in text.split(';') if w.strip()]
 
-# %% ../nbs/08_inference.ipynb #c026
+# %% ../nbs/08_inference.ipynb #c036
 def mgca_segment(photos:Param('photos, folders or quoted globs', str, nargs='+'),
                  classes:str='', # class names, e.g. "dog; grass|lawn; sky"
                  model:str='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], or a folder from mgca_train
@@ -237,7 +248,7 @@ def mgca_segment(photos:Param('photos, folders or quoted globs', str, nargs='+')
         print(f"{path.name}: " + ', '.join(f'{c} {a:.0%}' for a, c in areas[:5] if a > 0))
     if failed: raise UserError(f'{len(failed)} of {len(files)} photos failed: ' + '; '.join(failed))
 
-# %% ../nbs/08_inference.ipynb #c027
+# %% ../nbs/08_inference.ipynb #c038
 def main(): # None
     "Entry point of `mgca_segment`"
     run_command(mgca_segment)

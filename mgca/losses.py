@@ -6,14 +6,14 @@
 __all__ = ['Temperatures', 'contrast', 'both_ways', 'image_loss', 'masked_pool', 'object_loss', 'area_prior', 'total_variation',
            'region_loss', 'pixel_loss', 'objective_loss']
 
-# %% ../nbs/05_losses.ipynb #c003
+# %% ../nbs/05_losses.ipynb #c004
 import math
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from .correspondence import (attention_objects, near_own, own_share, pick_pixels, pseudo_regions, region_texts, sigmoid_objects, similarity)
 
-# %% ../nbs/05_losses.ipynb #c006
+# %% ../nbs/05_losses.ipynb #c007
 class Temperatures(nn.Module):
     "Learnable logit scales of the levels, and TCL's mask scale and bias"
     LEVELS = 'image', 'object', 'region', 'pixel'
@@ -29,7 +29,7 @@ class Temperatures(nn.Module):
                ):      # scalar in (0,100]
         return self.log_scale[self.LEVELS.index(level)].exp().clamp(max=100)
 
-# %% ../nbs/05_losses.ipynb #c009
+# %% ../nbs/05_losses.ipynb #c010
 def contrast(sim,   # (A,U) cosines of anchors and candidates
              pos,   # (A,U) bool positives
              scale, # scalar, 1/temperature
@@ -45,7 +45,7 @@ def contrast(sim,   # (A,U) cosines of anchors and candidates
     loss = F.softplus(lse - logits)
     return (loss*pos).sum()/pos.sum().clamp(min=1)
 
-# %% ../nbs/05_losses.ipynb #c013
+# %% ../nbs/05_losses.ipynb #c014
 def both_ways(sim, # (A,U)
               pos, # (A,U) bool
               scale, # scalar
@@ -56,7 +56,7 @@ def both_ways(sim, # (A,U)
     turned = None if ignore is None else ignore.T
     return .5*(contrast(sim, pos, scale, ignore, k) + contrast(sim.T, pos.T, scale, turned, k))
 
-# %% ../nbs/05_losses.ipynb #c016
+# %% ../nbs/05_losses.ipynb #c017
 def image_loss(emb,  # (B,D,H,W)
                text, # (U,D) unit norm
                own,  # (B,U) bool
@@ -66,7 +66,7 @@ def image_loss(emb,  # (B,D,H,W)
     "Mean-pooled image against texts"
     return both_ways(F.normalize(emb.mean((2, 3)), dim=-1) @ text.T, own, temps('image'), ignore)
 
-# %% ../nbs/05_losses.ipynb #c018
+# %% ../nbs/05_losses.ipynb #c019
 def masked_pool(emb,   # (B,D,H,W) pixel embeddings
                 masks, # (B,U,N) non-negative
                ):      # (B,U,D) mask-averaged embeddings
@@ -84,7 +84,7 @@ def object_loss(emb,   # (B,D,H,W)
     sim = torch.einsum('bud,ud->bu', F.normalize(masked_pool(emb, masks), dim=-1), text)
     return both_ways(sim, own, temps('object'), ignore)
 
-# %% ../nbs/05_losses.ipynb #c021
+# %% ../nbs/05_losses.ipynb #c022
 def area_prior(masks, # (B,U,N) in [0,1]
                own,   # (B,U) bool
                target=.4, # mean area of positive masks in TCL
@@ -98,7 +98,7 @@ def total_variation(emb, # (B,D,H,W)
     "Mean absolute difference of neighbours"
     return (emb[..., 1:] - emb[..., :-1]).abs().mean() + (emb[..., 1:, :] - emb[..., :-1, :]).abs().mean()
 
-# %% ../nbs/05_losses.ipynb #c024
+# %% ../nbs/05_losses.ipynb #c025
 def region_loss(emb,   # (B,D,H,W)
                 share, # (B,U,N) from `own_share`
                 text,  # (U,D) unit norm
@@ -115,7 +115,7 @@ def region_loss(emb,   # (B,D,H,W)
     sim = F.normalize(masked_pool(emb, A.transpose(1, 2))[image, region], dim=-1) @ text.T
     return both_ways(sim, F.one_hot(label[image, region], len(text)).bool(), temps('region'), ignore[image], cfg.k_n)
 
-# %% ../nbs/05_losses.ipynb #c026
+# %% ../nbs/05_losses.ipynb #c028
 def pixel_loss(sim,   # (B,U,N) cosines
                share, # (B,U,N) from `own_share`
                own,   # (B,U) bool
@@ -128,7 +128,7 @@ def pixel_loss(sim,   # (B,U,N) cosines
     if not len(image): return sim.sum()*0.
     return both_ways(sim[image, :, pixel], F.one_hot(label, sim.shape[1]).bool(), temps('pixel'), ignore[image], cfg.k_n)
 
-# %% ../nbs/05_losses.ipynb #c028
+# %% ../nbs/05_losses.ipynb #c032
 def objective_loss(emb,   # (B,D,H,W) pixel embeddings
                    text,  # (U,D) unit-norm distinct texts of the batch
                    own,   # (B,U) bool

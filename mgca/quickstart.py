@@ -7,7 +7,7 @@ __all__ = ['METHODS', 'STYLES', 'SCENES', 'PAGE', 'STEPS_A_MINUTE', 'HeldOut', '
            'run_seed', 'table_rows', 'text_table', 'scene_panel', 'pick_scenes', 'curve_figure', 'png_of',
            'html_report', 'gather', 'report_pictures', 'mgca_quickstart', 'main']
 
-# %% ../nbs/16_quickstart.ipynb #c003
+# %% ../nbs/16_quickstart.ipynb #c005
 import base64, html, io, json, time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,12 +24,12 @@ from .scenes import SEEN, UNSEEN, SceneBenchmark
 from .train import MGCA, TrainConfig, configure, data_source, save_model, train
 from .units import UNITS, unit_scores
 
-# %% ../nbs/16_quickstart.ipynb #c005
+# %% ../nbs/16_quickstart.ipynb #c007
 METHODS = {'maskclip': 'MaskCLIP (no training)', 'image': 'image level only', 'tcl': 'object level only (TCL-style)', 'mgca': 'all levels (MGCA)'}
 STYLES = {'seen': SEEN, 'unseen': UNSEEN}
 SCENES = 300  # evaluation scenes a style
 
-# %% ../nbs/16_quickstart.ipynb #c007
+# %% ../nbs/16_quickstart.ipynb #c009
 class HeldOut:
     "Evaluation scenes of one style with their frozen features"
     def __init__(self,
@@ -43,7 +43,7 @@ class HeldOut:
         x = torch.from_numpy(self.images).permute(0, 3, 1, 2)
         self.feats = torch.cat([frozen_features(enc, part.float()/255) for part in x.split(50)])
 
-# %% ../nbs/16_quickstart.ipynb #c008
+# %% ../nbs/16_quickstart.ipynb #c011
 @torch.no_grad()
 def maskclip_embeddings(enc,   # `ClipEncoder`
                         feats, # (B,W,h,w) frozen features
@@ -69,7 +69,7 @@ def predict_all(embed, # function features -> (B,D,H,W) embeddings
             out[u].append(scores.argmax(1).to(torch.uint8))
     return {u: torch.cat(p) for u, p in out.items()}
 
-# %% ../nbs/16_quickstart.ipynb #c009
+# %% ../nbs/16_quickstart.ipynb #c013
 def score(pred,   # (n,H,W) uint8
           labels, # (n,H,W) int64
           n_classes, # C
@@ -78,7 +78,7 @@ def score(pred,   # (n,H,W) uint8
     miou = iou_of(confusion(pred.long(), labels, n_classes)).nanmean().item()
     return miou, float(np.mean([boundary_fscore(p.long(), t) for p, t in zip(pred, labels)]))
 
-# %% ../nbs/16_quickstart.ipynb #c011
+# %% ../nbs/16_quickstart.ipynb #c016
 def run_seed(cfg,     # `TrainConfig` of the all-levels run
              held,    # dict of style -> `HeldOut`
              minutes, # training time for the three objectives together
@@ -97,7 +97,7 @@ def run_seed(cfg,     # `TrainConfig` of the all-levels run
         results[method] = {s: predict_all(embed, h, text) for s, h in held.items()}, log, model
     return results
 
-# %% ../nbs/16_quickstart.ipynb #c013
+# %% ../nbs/16_quickstart.ipynb #c019
 def table_rows(miou, # report's 'miou'
               ):     # list of lists of strings: method, then 'seen / unseen' a unit
     "Mean over seeds, in percent"
@@ -112,7 +112,7 @@ def text_table(rows, # from `table_rows`
     line = lambda r: '  '.join(c.ljust(w) for c, w in zip(r, widths)).rstrip()
     return '\n'.join([line(head), '  '.join('-'*w for w in widths)] + [line(r) for r in rows])
 
-# %% ../nbs/16_quickstart.ipynb #c015
+# %% ../nbs/16_quickstart.ipynb #c021
 def scene_panel(held, # `HeldOut`
                 preds, # dict title -> (n,H,W) labels
                 k,    # which scene
@@ -132,7 +132,7 @@ def scene_panel(held, # `HeldOut`
     fig.tight_layout(pad=.4); plt.close(fig)
     return fig
 
-# %% ../nbs/16_quickstart.ipynb #c016
+# %% ../nbs/16_quickstart.ipynb #c023
 def pick_scenes(pred, # (n,H,W) labels of the best method
                 labels, # (n,H,W)
                 n=3,  # how many of each
@@ -155,7 +155,7 @@ def curve_figure(logs, # dict method -> list of logged steps
     fig.tight_layout(pad=.4); plt.close(fig)
     return fig
 
-# %% ../nbs/16_quickstart.ipynb #c017
+# %% ../nbs/16_quickstart.ipynb #c026
 def png_of(fig, # matplotlib figure
           ):    # bytes
     "A figure as PNG"
@@ -180,7 +180,7 @@ def html_report(report, # the dict of report.json
              f"{report['seconds']:.0f} s in all. The masks were used for this evaluation only. MGCA here is this project's re-implementation.</p>")
     return PAGE + intro + table + imgs + f"<h2>Settings</h2><pre>{html.escape(json.dumps(report['config'], indent=1))}</pre>\n"
 
-# %% ../nbs/16_quickstart.ipynb #c019
+# %% ../nbs/16_quickstart.ipynb #c029
 def gather(per_seed, # list of results of `run_seed`
            held,     # dict of style -> `HeldOut`
            n_classes, # C
@@ -196,7 +196,7 @@ def gather(per_seed, # list of results of `run_seed`
                     miou[m][u][s].append(round(a, 6)); edge[m][u][s].append(round(b, 6))
     return miou, edge
 
-# %% ../nbs/16_quickstart.ipynb #c020
+# %% ../nbs/16_quickstart.ipynb #c031
 def report_pictures(results, # of one seed
                     held,    # dict of style -> `HeldOut`
                    ):        # list of (title, png bytes, file name)
@@ -210,7 +210,7 @@ def report_pictures(results, # of one seed
                 pics.append((f'{kind.capitalize()}, {s} style', png_of(scene_panel(held[s], preds, k, names)), f'{s}-{kind}-{i + 1}.png'))
     return pics
 
-# %% ../nbs/16_quickstart.ipynb #c021
+# %% ../nbs/16_quickstart.ipynb #c033
 def mgca_quickstart(out:str='mgca_quickstart', # output folder
                     seeds:int=1, # how many seeds to train
                     minutes:float=4, # rough time on two cores for one seed; training steps follow it
@@ -235,7 +235,7 @@ def mgca_quickstart(out:str='mgca_quickstart', # output folder
     print(text_table(table_rows(miou)))
     print(f"{out/'report.html'}, {out/'report.json'} and a model for mgca_segment --model {out/'model'}: {time.time() - t0:.0f} s")
 
-# %% ../nbs/16_quickstart.ipynb #c022
+# %% ../nbs/16_quickstart.ipynb #c034
 STEPS_A_MINUTE = 55 # optimiser steps of each objective per minute asked for, so that two cores need about that time
 
 def main(): # None

@@ -7,7 +7,7 @@ __all__ = ['OBJECTIVES', 'TrainConfig', 'configure', 'MGCA', 'save_model', 'load
            'param_groups', 'lr_at', 'train_step', 'data_source', 'run_card', 'pack_state', 'save_checkpoint',
            'resume_from', 'train', 'read_log', 'mgca_train', 'main']
 
-# %% ../nbs/06_train.ipynb #c003
+# %% ../nbs/06_train.ipynb #c004
 import itertools, json, os, platform, shutil, subprocess, tempfile, time
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from .decoder import GroundingDecoder, frozen_features
 from .encoders import encode_text, load_encoder
 from .losses import Temperatures, objective_loss
 
-# %% ../nbs/06_train.ipynb #c006
+# %% ../nbs/06_train.ipynb #c007
 @dataclass
 class TrainConfig:
     "Everything that shapes a training run"
@@ -59,7 +59,7 @@ class TrainConfig:
     tau_obj:float = .07      # temperature of attention objects
     tau_own:float = .05      # temperature of the competition among a caption's own texts
 
-# %% ../nbs/06_train.ipynb #c007
+# %% ../nbs/06_train.ipynb #c008
 def configure(overrides=(), # list of 'key=value' strings
               **known,      # values already decided
              ):             # `TrainConfig`
@@ -77,10 +77,10 @@ def configure(overrides=(), # list of 'key=value' strings
     if cfg.batch < 2: raise UserError('contrastive training needs a batch of at least 2')
     return cfg
 
-# %% ../nbs/06_train.ipynb #c008
+# %% ../nbs/06_train.ipynb #c009
 OBJECTIVES = 'image', 'tcl', 'mgca', 'mgccl'
 
-# %% ../nbs/06_train.ipynb #c011
+# %% ../nbs/06_train.ipynb #c012
 class MGCA(nn.Module):
     "Frozen encoders, a grounding decoder, learnable temperatures"
     def __init__(self,
@@ -111,7 +111,7 @@ class MGCA(nn.Module):
         "What training changes: everything but the encoders"
         return {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items() if not k.startswith('enc.')}
 
-# %% ../nbs/06_train.ipynb #c012
+# %% ../nbs/06_train.ipynb #c014
 def save_model(model, # `MGCA`
                folder, # where to; replaced whole
                extra=None, # other files, name -> bytes
@@ -131,7 +131,7 @@ def save_model(model, # `MGCA`
         shutil.rmtree(old, ignore_errors=True)
     finally: shutil.rmtree(tmp, ignore_errors=True)
 
-# %% ../nbs/06_train.ipynb #c013
+# %% ../nbs/06_train.ipynb #c015
 def load_model(name='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], or a folder from `save_model`
                device='cpu', # where to put it
               ):            # `MGCA` in eval mode
@@ -149,7 +149,7 @@ def load_model(name='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], or a fold
     else: model = MGCA(TrainConfig(model=str(name)))
     return model.to(device).eval()
 
-# %% ../nbs/06_train.ipynb #c015
+# %% ../nbs/06_train.ipynb #c018
 def batch_texts(nouns, # list of B lists of nouns
                ):      # list of U distinct nouns, (B,U) bool ownership
     "Distinct texts and who owns them"
@@ -159,7 +159,7 @@ def batch_texts(nouns, # list of B lists of nouns
     for i, ns in enumerate(nouns): own[i, [index[n] for n in ns]] = True
     return texts, own
 
-# %% ../nbs/06_train.ipynb #c018
+# %% ../nbs/06_train.ipynb #c021
 class FeatureCache:
     "Frozen features and caption nouns of the first `n` captioned images"
     def __init__(self,
@@ -193,7 +193,7 @@ class FeatureCache:
         order = np.random.default_rng([seed, step]).choice(self.usable, min(size, len(self.usable)), replace=False)
         return self.feats[order].float(), [self.nouns[i] for i in order]
 
-# %% ../nbs/06_train.ipynb #c020
+# %% ../nbs/06_train.ipynb #c024
 def param_groups(model, # `MGCA`
                  decay, # weight decay of matrices and kernels
                 ):      # list for AdamW
@@ -209,7 +209,7 @@ def lr_at(step,   # current step
     rise = max(1, int(warmup*steps))
     return (step + 1)/rise if step < rise else .5*(1 + np.cos(np.pi*(step - rise)/max(1, steps - rise)))
 
-# %% ../nbs/06_train.ipynb #c022
+# %% ../nbs/06_train.ipynb #c027
 def train_step(model, # `MGCA`
                opt,   # optimiser
                feats, # (B,W,h,w) frozen features
@@ -227,7 +227,7 @@ def train_step(model, # `MGCA`
     opt.step()
     return dict(loss=loss.item(), **parts)
 
-# %% ../nbs/06_train.ipynb #c023
+# %% ../nbs/06_train.ipynb #c029
 def data_source(cfg,   # `TrainConfig`
                 enc,   # encoder pair
                 progress=True, # show a bar while features are computed
@@ -250,7 +250,7 @@ def data_source(cfg,   # `TrainConfig`
         return frozen_features(enc, imgs[keep].to(enc.mean.device).float()/255), [nouns[i] for i in keep]
     return next_batch, counts if counts is not None else {}, lexicon
 
-# %% ../nbs/06_train.ipynb #c024
+# %% ../nbs/06_train.ipynb #c031
 def run_card(cfg,    # `TrainConfig`
              counts, # samples by kind
              seconds, # wall time so far
@@ -264,7 +264,7 @@ def run_card(cfg,    # `TrainConfig`
                 versions=dict(mgca=__version__, torch=torch.__version__, open_clip=open_clip.__version__, python=platform.python_version()),
                 note='a re-implementation: the constants of the MGCA paper were not available to this project')
 
-# %% ../nbs/06_train.ipynb #c025
+# %% ../nbs/06_train.ipynb #c033
 def pack_state(opt,  # optimiser
                step, # steps done
               ):     # bytes
@@ -284,7 +284,7 @@ def save_checkpoint(out,   # run folder
     save_model(model, Path(out)/'last', {'state.pt': pack_state(opt, step)})
     with atomic_write(Path(out)/'run.json') as f: json.dump(card, f, indent=1)
 
-# %% ../nbs/06_train.ipynb #c026
+# %% ../nbs/06_train.ipynb #c034
 def resume_from(out,   # run folder
                 model, # `MGCA`
                 opt,   # optimiser
@@ -302,7 +302,7 @@ def resume_from(out,   # run folder
     torch.set_rng_state(state['rng'])
     return state['step']
 
-# %% ../nbs/06_train.ipynb #c027
+# %% ../nbs/06_train.ipynb #c035
 def train(cfg,         # `TrainConfig`
           out=None,    # run folder; nothing is written when None
           source=None, # from `data_source`, to share one cache between runs
@@ -333,7 +333,7 @@ def train(cfg,         # `TrainConfig`
         if late: break
     return model.eval(), log
 
-# %% ../nbs/06_train.ipynb #c028
+# %% ../nbs/06_train.ipynb #c036
 def read_log(out,   # run folder
              upto,  # steps to keep
             ):      # list of dicts
@@ -342,7 +342,7 @@ def read_log(out,   # run folder
     if not upto or not path.exists(): return []
     return [row for row in map(json.loads, path.read_text().splitlines()) if row['step'] <= upto]
 
-# %% ../nbs/06_train.ipynb #c030
+# %% ../nbs/06_train.ipynb #c041
 def mgca_train(data:str='scenes', # scenes, a quoted glob of tar shards, or a .csv/.tsv with path,caption
                model:str='tiny', # tiny, lite, open_clip:NAME or open_clip:NAME/PRETRAINED
                out:str='runs/mgca', # run folder
@@ -365,7 +365,7 @@ def mgca_train(data:str='scenes', # scenes, a quoted glob of tar shards, or a .c
     last = log[-1]['loss'] if log else float('nan')
     print(f"{out}: {card['step']} steps in {card['seconds']:.0f} s, loss {last:.3f}, samples {card['samples']}")
 
-# %% ../nbs/06_train.ipynb #c031
+# %% ../nbs/06_train.ipynb #c043
 def main(): # None
     "Entry point of `mgca_train`"
     run_command(mgca_train)

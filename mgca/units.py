@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['UNITS', 'merge_centres', 'find_units', 'unit_scores']
 
-# %% ../nbs/07_units.ipynb #c003
+# %% ../nbs/07_units.ipynb #c004
 import torch
 import torch.nn.functional as F
 from .core import UserError
 from .correspondence import affinity, farthest_points, refine_centres
 
-# %% ../nbs/07_units.ipynb #c007
+# %% ../nbs/07_units.ipynb #c008
 def merge_centres(centres, # (B,M,D) unit norm
                   mass,    # (B,M) pixels each holds, softly
                   limit,   # merge when the cosine exceeds this; above 1 never merges
@@ -27,7 +27,7 @@ def merge_centres(centres, # (B,M,D) unit norm
     alive = member.sum(1) > 0
     return torch.where(alive[..., None], F.normalize(merged, dim=-1), centres), alive
 
-# %% ../nbs/07_units.ipynb #c009
+# %% ../nbs/07_units.ipynb #c010
 @torch.no_grad()
 def find_units(emb,      # (B,D,H,W) pixel embeddings
                m=24,     # meta-points, the most units an image can have
@@ -44,7 +44,7 @@ def find_units(emb,      # (B,D,H,W) pixel embeddings
     centres, alive = merge_centres(centres, mass, merge)
     return centres, affinity(x, centres, tau, alive), alive
 
-# %% ../nbs/07_units.ipynb #c011
+# %% ../nbs/07_units.ipynb #c012
 UNITS = 'pixel', 'group', 'adaptive'
 
 @torch.no_grad()
