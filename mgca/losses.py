@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Temperatures', 'contrast', 'both_ways', 'image_loss', 'masked_pool', 'object_loss', 'area_prior', 'total_variation',
-           'region_loss', 'pixel_loss', 'objective_loss']
+           'with_bank', 'region_loss', 'pixel_loss', 'objective_loss']
 
 # %% ../nbs/05_losses.ipynb #c004
 import math
@@ -99,41 +99,54 @@ def total_variation(emb, # (B,D,H,W)
     return (emb[..., 1:] - emb[..., :-1]).abs().mean() + (emb[..., 1:, :] - emb[..., :-1, :]).abs().mean()
 
 # %% ../nbs/05_losses.ipynb #c025
+def with_bank(text, # (U,D) unit-norm texts of the batch
+              own,  # (B,U) bool
+              bank, # (V,D) unit-norm words of the corpus, or None
+              kappa=.9, # cosine above which two texts count as one
+             ):     # (U+V,D) texts, (B,U+V) bool to ignore
+    "Texts of the batch, then the bank, and which of them say nothing against an image"
+    texts = text if bank is None else torch.cat([text, bank])
+    return texts, near_own(texts, F.pad(own, (0, len(texts) - len(text))), kappa)
+
+# %% ../nbs/05_losses.ipynb #c027
 def region_loss(emb,   # (B,D,H,W)
                 share, # (B,U,N) from `own_share`
-                text,  # (U,D) unit norm
-                own,   # (B,U) bool
+                texts, # (V,D) unit norm, the batch's U texts first
+                ignore, # (B,V) bool
                 temps, # `Temperatures`
                 cfg,   # has regions, rho_pos, k_n
-                ignore, # (B,U) bool
                ):      # scalar
     "Claimed regions against the k_n hardest texts, texts against the k_n hardest regions"
     A = pseudo_regions(emb.detach(), cfg.regions)
     label = region_texts(A, share, cfg.rho_pos)
     image, region = (label >= 0).nonzero(as_tuple=True)
     if not len(image): return emb.sum()*0.
-    sim = F.normalize(masked_pool(emb, A.transpose(1, 2))[image, region], dim=-1) @ text.T
-    return both_ways(sim, F.one_hot(label[image, region], len(text)).bool(), temps('region'), ignore[image], cfg.k_n)
+    sim = F.normalize(masked_pool(emb, A.transpose(1, 2))[image, region], dim=-1) @ texts.T
+    return both_ways(sim, F.one_hot(label[image, region], len(texts)).bool(), temps('region'), ignore[image], cfg.k_n)
 
-# %% ../nbs/05_losses.ipynb #c028
-def pixel_loss(sim,   # (B,U,N) cosines
+# %% ../nbs/05_losses.ipynb #c030
+def pixel_loss(emb,   # (B,D,H,W)
+               sim,   # (B,U,N) cosines with the batch's texts
                share, # (B,U,N) from `own_share`
                own,   # (B,U) bool
+               texts, # (V,D) unit norm, the batch's U texts first
+               ignore, # (B,V) bool
                temps, # `Temperatures`
                cfg,   # has k_pix, hard, rho_pos, k_n
-               ignore, # (B,U) bool
               ):      # scalar
     "Few sure pixels against the k_n hardest texts, and texts against the hardest of those pixels"
     image, label, pixel = pick_pixels(sim, share, own, cfg.k_pix, cfg.hard, cfg.rho_pos)
-    if not len(image): return sim.sum()*0.
-    return both_ways(sim[image, :, pixel], F.one_hot(label, sim.shape[1]).bool(), temps('pixel'), ignore[image], cfg.k_n)
+    if not len(image): return emb.sum()*0.
+    picked = F.normalize(emb.flatten(2)[image, :, pixel], dim=-1) @ texts.T
+    return both_ways(picked, F.one_hot(label, len(texts)).bool(), temps('pixel'), ignore[image], cfg.k_n)
 
-# %% ../nbs/05_losses.ipynb #c032
+# %% ../nbs/05_losses.ipynb #c034
 def objective_loss(emb,   # (B,D,H,W) pixel embeddings
                    text,  # (U,D) unit-norm distinct texts of the batch
                    own,   # (B,U) bool
                    temps, # `Temperatures`
                    cfg,   # `TrainConfig`
+                   bank=None, # (V,D) unit-norm words of the corpus, hard negatives of the finer levels
                    progress=1., # share of the run done; the fine levels fade in after `levels_after`
                   ):      # scalar, dict of the parts
     "What an objective minimises: image, tcl, or all levels of mgca"
@@ -149,7 +162,8 @@ def objective_loss(emb,   # (B,D,H,W) pixel embeddings
     fade = min(1., max(0., (progress/max(cfg.levels_after, 1e-6) - 1)))
     if cfg.objective in ('mgca', 'mgccl') and fade > 0:
         share = own_share(sim.detach(), own, cfg.tau_own)
+        texts, near = with_bank(text, own, bank, cfg.kappa)
         names = ('region', 'pixel') if cfg.objective == 'mgca' else ('part', 'pixel')
-        parts[names[0]] = fade*cfg.w_reg, region_loss(emb, share, text, own, temps, cfg, ignore)
-        parts[names[1]] = fade*cfg.w_pix, pixel_loss(sim, share, own, temps, cfg, ignore)
+        parts[names[0]] = fade*cfg.w_reg, region_loss(emb, share, texts, near, temps, cfg)
+        parts[names[1]] = fade*cfg.w_pix, pixel_loss(emb, sim, share, own, texts, near, temps, cfg)
     return sum(w*v for w, v in parts.values()), {k: v.item() for k, (_, v) in parts.items()}

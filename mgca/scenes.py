@@ -77,7 +77,7 @@ def mix(t,  # (H,W) blend weight, 0 gives `lo`
     lo, hi = np.float32(lo)/255, np.float32(hi)/255
     return lo + t[..., None].astype(np.float32)*(hi - lo)
 
-# %% ../nbs/00a_scenes.ipynb #c017
+# %% ../nbs/00a_scenes.ipynb #c018
 def grass(rng): # (160,160,3)
     "Green blades: noise stretched upright"
     return mix(.45*smooth_noise(rng, 40, 150) + .3*smooth_noise(rng, 25, 80) + .25*smooth_noise(rng, 4, 4), (22, 82, 20), (135, 196, 70))
@@ -106,7 +106,7 @@ def night_sky(rng): # (160,160,3)
     sky[y[:40] + 1, x[:40]] = sky[y[:40], x[:40] + 1] = .7
     return sky
 
-# %% ../nbs/00a_scenes.ipynb #c018
+# %% ../nbs/00a_scenes.ipynb #c019
 def snow(rng): # (160,160,3)
     "Near white with bluish shadows"
     return mix(.6*smooth_noise(rng, 5, 4) + .4*smooth_noise(rng, 50, 50), (198, 214, 236), (255, 255, 255))
@@ -146,7 +146,7 @@ def road(rng): # (160,160,3)
     line = (np.abs(y - rng.integers(30, 130)) < 3) & ((x + rng.integers(0, 30)) % 34 < 20)
     return np.where(line[..., None], np.float32(.92), asphalt)
 
-# %% ../nbs/00a_scenes.ipynb #c019
+# %% ../nbs/00a_scenes.ipynb #c020
 @lru_cache
 def texture_bank(seed=0, # which bank
                  n=12,   # textures a background
@@ -156,7 +156,7 @@ def texture_bank(seed=0, # which bank
     return {b: np.stack([f(np.random.default_rng([seed, i, k])) for k in range(n)]).astype(np.float32)
             for i, (b, f) in enumerate(makers.items())}
 
-# %% ../nbs/00a_scenes.ipynb #c023
+# %% ../nbs/00a_scenes.ipynb #c024
 SIZES = 26, 30, 34, 38, 43, 48, 54, 60
 
 def overlap(a, # (y,x,size)
@@ -167,7 +167,7 @@ def overlap(a, # (y,x,size)
     w = min(a[1] + a[2], b[1] + b[2]) - max(a[1], b[1])
     return max(h, 0)*max(w, 0)/min(a[2], b[2])**2
 
-# %% ../nbs/00a_scenes.ipynb #c025
+# %% ../nbs/00a_scenes.ipynb #c026
 def plan_scene(rng,          # numpy generator, the only source of chance
                styles=SEEN,  # drawing styles to choose from
                size=96,      # side of the scene in pixels
@@ -188,7 +188,7 @@ def plan_scene(rng,          # numpy generator, the only source of chance
     return dict(size=size, background=int(rng.integers(len(BACKGROUNDS))), texture=int(rng.integers(12)),
                 crop=tuple(rng.random(2)), flip=bool(rng.integers(2)), light=rng.uniform(.94, 1.04, 4)*rng.uniform(.82, 1.1), items=items)
 
-# %% ../nbs/00a_scenes.ipynb #c026
+# %% ../nbs/00a_scenes.ipynb #c027
 def paste_box(item, # one entry of a plan's items
               size, # side of the scene
              ):     # slices of the scene, slices of the drawing
@@ -212,7 +212,7 @@ def render_scene(plan, # from `plan_scene`
         img[to] = img[to]*(1 - alpha[frm]) + colour[frm]*light[3]
     return (np.clip(img, 0, 1)*255).astype(np.uint8)
 
-# %% ../nbs/00a_scenes.ipynb #c029
+# %% ../nbs/00a_scenes.ipynb #c030
 OPENINGS = ['', '', '', 'a picture of ', 'a photo of ', 'an image of ', 'a drawing of ', 'there is ', 'we see ', 'a scene with ']
 COUNTS = {2: ('two', 'a pair of', 'a couple of'), 3: ('three',), 4: ('four',)}
 
@@ -236,7 +236,7 @@ def noun_phrase(obj,   # row of `object_table`
         if items[0][4] >= size*.5: return f"a {rng.choice(['big', 'large'])} {one}"
     return f'the {one}' if rng.random() < .1 else with_article(one)
 
-# %% ../nbs/00a_scenes.ipynb #c030
+# %% ../nbs/00a_scenes.ipynb #c032
 def relation(a,   # item
              b,   # item
              rng, # numpy generator
@@ -249,7 +249,7 @@ def relation(a,   # item
         if abs(dy) > max(abs(dx), far): return 'above' if dy < 0 else 'below'
     return rng.choice(['and', 'and', 'next to', 'beside', 'with', 'near', 'by'])
 
-# %% ../nbs/00a_scenes.ipynb #c031
+# %% ../nbs/00a_scenes.ipynb #c033
 def caption_scene(plan, # from `plan_scene`
                   rng,  # numpy generator
                  ):     # one sentence
@@ -265,7 +265,7 @@ def caption_scene(plan, # from `plan_scene`
     if rng.random() < .15: return f'{place} {text}'
     return f'{rng.choice(OPENINGS)}{text} {place}'
 
-# %% ../nbs/00a_scenes.ipynb #c036
+# %% ../nbs/00a_scenes.ipynb #c038
 def scene_class_names(): # list of 244 names, synonyms as 'dog|puppy': objects, then backgrounds
     "The classes of the embedded scenes"
     return ['|'.join([o['name']] + o['synonyms']) for o in object_table()] + BACKGROUNDS
@@ -280,7 +280,7 @@ def scene_labels(plan, # from `plan_scene`
         labels[to][scaled_sprite(item[0], item[1], item[4], item[5])[1][frm][..., 0] > .5] = item[1]
     return labels
 
-# %% ../nbs/00a_scenes.ipynb #c040
+# %% ../nbs/00a_scenes.ipynb #c042
 EVAL_SEED = 10_000_019  # evaluation scenes live under this number, out of reach of training seeds
 
 class SceneCaptions:
@@ -310,7 +310,7 @@ class SceneCaptions:
             captions.append(caption_scene(plan, rng))
         return torch.from_numpy(np.stack(imgs)).permute(0, 3, 1, 2).contiguous(), captions
 
-# %% ../nbs/00a_scenes.ipynb #c045
+# %% ../nbs/00a_scenes.ipynb #c047
 class SceneBenchmark:
     "A fixed evaluation set of scenes with exact labels"
     def __init__(self,

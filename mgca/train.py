@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['OBJECTIVES', 'TrainConfig', 'configure', 'MGCA', 'save_model', 'load_model', 'batch_texts', 'FeatureCache',
-           'param_groups', 'lr_at', 'train_step', 'data_source', 'run_card', 'pack_state', 'save_checkpoint',
-           'resume_from', 'train', 'read_log', 'mgca_train', 'main']
+           'param_groups', 'lr_at', 'train_step', 'by_frequency', 'data_source', 'run_card', 'pack_state',
+           'save_checkpoint', 'resume_from', 'train', 'read_log', 'mgca_train', 'main']
 
 # %% ../nbs/06_train.ipynb #c004
-import itertools, json, os, platform, shutil, subprocess, tempfile, time
+import io, itertools, json, os, platform, shutil, subprocess, tempfile, time
+from collections import Counter
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 import open_clip
@@ -19,7 +20,7 @@ import torch.nn.functional as F
 from fastcore.script import Param
 from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
-from . import __version__
+import mgca
 from .core import UserError, atomic_write, make_dir, pick_device, run_command, set_seed
 from .data import NounLexicon, captioned_batches
 from .decoder import GroundingDecoder, frozen_features
@@ -51,6 +52,7 @@ class TrainConfig:
     levels_after:float = .2  # share of the steps after which region and pixel levels fade in
     regions:int = 12         # meta-points R an image
     k_n:int = 64             # hardest texts or regions a positive is contrasted with
+    bank:int = 1000          # most frequent nouns kept as further negatives of the finer levels; 0 for none
     k_pix:int = 10           # positive pixels an image and text
     hard:str = 'hard'        # which positive pixels: hard, easy or random
     rho_pos:float = .6       # least share of a region (or pixel) a text must win to claim it
@@ -183,6 +185,7 @@ class FeatureCache:
         self.lexicon = lexicon or NounLexicon.fit(self.captions)
         self.nouns = [self.lexicon.nouns(c) for c in self.captions]
         self.usable = [i for i, ns in enumerate(self.nouns) if ns]
+        if len(self.usable) < 2: raise UserError(f'{len(self.captions)} captions are too few to learn which words are nouns; give more images (--set cache=500)')
 
     def batch(self,
               step, # step number
@@ -214,13 +217,14 @@ def train_step(model, # `MGCA`
                opt,   # optimiser
                feats, # (B,W,h,w) frozen features
                nouns, # list of B noun lists
+               vocabulary, # the corpus' nouns, most frequent first
                progress, # share of the run done, 0-1
               ):      # dict of loss values
     "One optimiser step"
     device = model.temps.mask_scale.device
     texts, own = batch_texts(nouns)
-    text_emb = encode_text(model.enc, texts)
-    loss, parts = objective_loss(model(feats.to(device)), text_emb, own.to(device), model.temps, model.cfg, progress)
+    bank = encode_text(model.enc, vocabulary[:model.cfg.bank]) if model.cfg.bank else None
+    loss, parts = objective_loss(model(feats.to(device)), encode_text(model.enc, texts), own.to(device), model.temps, model.cfg, bank, progress)
     opt.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_((p for p in model.parameters() if p.requires_grad), model.cfg.clip_norm)
@@ -228,10 +232,16 @@ def train_step(model, # `MGCA`
     return dict(loss=loss.item(), **parts)
 
 # %% ../nbs/06_train.ipynb #c029
+def by_frequency(noun_lists, # an iterable of lists of nouns
+                ):           # list of distinct nouns, most frequent first
+    "The vocabulary of a corpus"
+    return [n for n, _ in Counter(n for ns in noun_lists for n in ns).most_common()]
+
+# %% ../nbs/06_train.ipynb #c031
 def data_source(cfg,   # `TrainConfig`
                 enc,   # encoder pair
                 progress=True, # show a bar while features are computed
-               ):      # function (step) -> (features, noun lists), counts of samples, lexicon
+               ):      # function (step) -> (features, noun lists), counts of samples, nouns by frequency
     "Where batches come from: the cache or the stream"
     size = cfg.image_size or enc.image_size
     stream = captioned_batches(cfg.data, batch=cfg.batch, size=size, seed=cfg.seed)
@@ -239,7 +249,7 @@ def data_source(cfg,   # `TrainConfig`
     if cfg.cache:
         cache = FeatureCache(enc, iter(stream), cfg.cache, progress=progress)
         if counts is None: counts = dict(good=len(cache.captions))
-        return (lambda step: cache.batch(step, cfg.batch, cfg.seed)), counts, cache.lexicon
+        return (lambda step: cache.batch(step, cfg.batch, cfg.seed)), counts, by_frequency(cache.nouns)
     batches = iter(stream)
     head = list(itertools.islice(batches, max(1, 4000//cfg.batch)))  # the lexicon needs some captions before the first step
     lexicon, batches = NounLexicon.fit([c for _, cs in head for c in cs]), itertools.chain(head, batches)
@@ -248,28 +258,27 @@ def data_source(cfg,   # `TrainConfig`
         nouns = [lexicon.nouns(c) for c in captions]
         keep = [i for i, ns in enumerate(nouns) if ns]
         return frozen_features(enc, imgs[keep].to(enc.mean.device).float()/255), [nouns[i] for i in keep]
-    return next_batch, counts if counts is not None else {}, lexicon
+    return next_batch, counts if counts is not None else {}, by_frequency(lexicon.nouns(c) for _, cs in head for c in cs)
 
-# %% ../nbs/06_train.ipynb #c031
+# %% ../nbs/06_train.ipynb #c033
 def run_card(cfg,    # `TrainConfig`
              counts, # samples by kind
              seconds, # wall time so far
              step,   # steps done
             ):       # dict
     "What a reader needs to know about a run"
-    try: commit = subprocess.run(['git', 'rev-parse', 'HEAD'], capture_output=True, text=True, cwd=Path(__file__).parent, timeout=5).stdout.strip()
+    try: commit = subprocess.run(['git', 'rev-parse', 'HEAD'], capture_output=True, text=True, cwd=Path(mgca.__file__).parent, timeout=5).stdout.strip()
     except (OSError, subprocess.SubprocessError): commit = ''
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
     return dict(config=asdict(cfg), samples=dict(counts), step=step, seconds=round(seconds, 1), commit=commit, hardware=device, threads=torch.get_num_threads(),
-                versions=dict(mgca=__version__, torch=torch.__version__, open_clip=open_clip.__version__, python=platform.python_version()),
+                versions=dict(mgca=mgca.__version__, torch=torch.__version__, open_clip=open_clip.__version__, python=platform.python_version()),
                 note='a re-implementation: the constants of the MGCA paper were not available to this project')
 
-# %% ../nbs/06_train.ipynb #c033
+# %% ../nbs/06_train.ipynb #c035
 def pack_state(opt,  # optimiser
                step, # steps done
               ):     # bytes
     "Optimiser state for `--resume`"
-    import io
     buf = io.BytesIO()
     torch.save(dict(opt=opt.state_dict(), step=step, rng=torch.get_rng_state()), buf)
     return buf.getvalue()
@@ -284,7 +293,7 @@ def save_checkpoint(out,   # run folder
     save_model(model, Path(out)/'last', {'state.pt': pack_state(opt, step)})
     with atomic_write(Path(out)/'run.json') as f: json.dump(card, f, indent=1)
 
-# %% ../nbs/06_train.ipynb #c034
+# %% ../nbs/06_train.ipynb #c036
 def resume_from(out,   # run folder
                 model, # `MGCA`
                 opt,   # optimiser
@@ -302,7 +311,7 @@ def resume_from(out,   # run folder
     torch.set_rng_state(state['rng'])
     return state['step']
 
-# %% ../nbs/06_train.ipynb #c035
+# %% ../nbs/06_train.ipynb #c037
 def train(cfg,         # `TrainConfig`
           out=None,    # run folder; nothing is written when None
           source=None, # from `data_source`, to share one cache between runs
@@ -315,13 +324,13 @@ def train(cfg,         # `TrainConfig`
     "Train a decoder; the encoders stay as they are"
     set_seed(cfg.seed)
     model = MGCA(cfg).to(device)
-    next_batch, counts, _ = source or data_source(cfg, model.enc, progress)
+    next_batch, counts, vocabulary = source or data_source(cfg, model.enc, progress)
     opt = torch.optim.AdamW(param_groups(model, cfg.weight_decay), lr=cfg.lr)
     first = resume_from(out, model, opt) if resume else 0
     log, t0 = read_log(out, first) if out else [], time.time()
     for step in (bar := tqdm(range(first, cfg.steps), desc=cfg.objective, disable=None if progress else True)):
         for g in opt.param_groups: g['lr'] = cfg.lr*lr_at(step, cfg.steps, cfg.warmup)
-        parts = train_step(model, opt, *next_batch(step), step/cfg.steps)
+        parts = train_step(model, opt, *next_batch(step), vocabulary, step/cfg.steps)
         if not np.isfinite(parts['loss']): raise UserError(f"the loss became {parts['loss']} at step {step}; lower lr (--set lr={cfg.lr/3:g})")
         seconds = time.time() - t0
         log.append(dict(step=step + 1, loss=parts.pop('loss'), losses=parts, lr=opt.param_groups[0]['lr'], seconds=round(seconds, 3), samples=(step + 1)*cfg.batch))
@@ -333,7 +342,7 @@ def train(cfg,         # `TrainConfig`
         if late: break
     return model.eval(), log
 
-# %% ../nbs/06_train.ipynb #c036
+# %% ../nbs/06_train.ipynb #c038
 def read_log(out,   # run folder
              upto,  # steps to keep
             ):      # list of dicts
@@ -342,7 +351,7 @@ def read_log(out,   # run folder
     if not upto or not path.exists(): return []
     return [row for row in map(json.loads, path.read_text().splitlines()) if row['step'] <= upto]
 
-# %% ../nbs/06_train.ipynb #c041
+# %% ../nbs/06_train.ipynb #c043
 def mgca_train(data:str='scenes', # scenes, a quoted glob of tar shards, or a .csv/.tsv with path,caption
                model:str='tiny', # tiny, lite, open_clip:NAME or open_clip:NAME/PRETRAINED
                out:str='runs/mgca', # run folder
@@ -365,7 +374,7 @@ def mgca_train(data:str='scenes', # scenes, a quoted glob of tar shards, or a .c
     last = log[-1]['loss'] if log else float('nan')
     print(f"{out}: {card['step']} steps in {card['seconds']:.0f} s, loss {last:.3f}, samples {card['samples']}")
 
-# %% ../nbs/06_train.ipynb #c043
+# %% ../nbs/06_train.ipynb #c045
 def main(): # None
     "Entry point of `mgca_train`"
     run_command(mgca_train)

@@ -28,3 +28,10 @@ def test_lower_notebooks_never_import_higher():
             if not line.strip().startswith('from mgca.'): continue
             used = module[line.split()[1].removeprefix('mgca.')]
             assert order.index(used) < order.index(path.stem), f'{path.stem} imports {used}'
+
+def test_readme_table_is_the_kept_report():
+    from mgca.quickstart import table_rows
+    report = json.loads((ROOT/'nbs/results/quickstart.json').read_text())
+    text = (ROOT/'README.md').read_text()
+    for name, *cells in table_rows(report['miou']): assert f"| {name} | {' | '.join(cells)} |" in text
+    assert len(report['seeds']) == 3
