@@ -52,7 +52,7 @@ class TrainConfig:
     levels_after:float = .2  # share of the steps after which region and pixel levels fade in
     regions:int = 12         # meta-points R an image
     k_n:int = 64             # hardest texts or regions a positive is contrasted with
-    bank:int = 1000          # most frequent nouns kept as further negatives of the finer levels; 0 for none
+    bank:int = 0             # most frequent nouns kept as further negatives of the finer levels; 0 for none
     k_pix:int = 10           # positive pixels an image and text
     hard:str = 'hard'        # which positive pixels: hard, easy or random
     rho_pos:float = .6       # least share of a region (or pixel) a text must win to claim it
