@@ -110,11 +110,13 @@ def show_images(imgs,        # list of (H,W,3) uint8 arrays or (H,W) maps
     "Images in a grid, titles above"
     import matplotlib.pyplot as plt
     rows = -(-len(imgs)//cols)
-    fig, axs = plt.subplots(rows, cols, figsize=(cols*size, rows*(size + .25)), squeeze=False)
+    titles = ['\n'.join(wrap(str(s), int(size*19))) for s in titles or ()]
+    lines = max((s.count('\n') + 1 for s in titles), default=0)
+    fig, axs = plt.subplots(rows, cols, figsize=(cols*size, rows*(size + .12 + .13*lines)), squeeze=False)
     for ax in axs.flat: ax.axis('off')
     for i, (ax, im) in enumerate(zip(axs.flat, imgs)):
         ax.imshow(im, cmap=cmap)
-        if titles: ax.set_title('\n'.join(wrap(str(titles[i]), int(size*19))), fontsize=7)
+        if titles: ax.set_title(titles[i], fontsize=7)
     fig.tight_layout(pad=.3)
     plt.close(fig)
     return fig
