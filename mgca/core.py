@@ -95,7 +95,7 @@ def overlay_masks(img,      # (H,W,3) uint8 image
                   alpha=0.6, # strength of the colour, 0-1
                  ):          # (H,W,3) uint8
     "Blend a label map over an image"
-    labels = np.asarray(labels)
+    labels = np.asarray(labels).astype(np.int64)  # small unsigned types would overflow below
     keep = ((labels < 0) | (labels == 255))[..., None]
     mixed = (1 - alpha)*img + alpha*colours[labels % 256]
     return np.where(keep, img, mixed).round().astype(np.uint8)
@@ -121,7 +121,7 @@ def show_images(imgs,        # list of (H,W,3) uint8 arrays or (H,W) maps
     plt.close(fig)
     return fig
 
-# %% ../nbs/00_core.ipynb #c031
+# %% ../nbs/00_core.ipynb #c032
 def run_command(func,      # a function with docments
                 argv=None, # arguments; those of the process by default
                ):          # what `func` returns; leaves the process with a non-zero code on errors
@@ -139,7 +139,7 @@ def run_command(func,      # a function with docments
         known = isinstance(e, UserError)
         leave(1, f'{func.__name__}: {e}' if known else f'{func.__name__}: {type(e).__name__}: {e} (--debug shows where)')
 
-# %% ../nbs/00_core.ipynb #c032
+# %% ../nbs/00_core.ipynb #c033
 def leave(code, # exit status
           line, # what to tell the user on stderr
          ):     # never returns
