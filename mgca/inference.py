@@ -62,7 +62,7 @@ def to_input(img,  # (H,W,3) uint8
              size, # (h,w)
             ):     # (1,3,h,w) in [0,1]
     "Antialiased resize to the working size"
-    x = torch.from_numpy(np.ascontiguousarray(img)).permute(2, 0, 1)[None].float()/255
+    x = torch.from_numpy(np.array(img)).permute(2, 0, 1)[None].float()/255
     return x if x.shape[-2:] == size else F.interpolate(x, size, mode='bilinear', antialias=True).clamp(0, 1)
 
 # %% ../nbs/08_inference.ipynb #c013
@@ -96,7 +96,7 @@ def neighbours(x,  # (B,C,H,W)
 def pamr(imgs,  # (B,3,h,w) in [0,1], at mask size
          masks, # (B,C,h,w)
          iters=10, # rounds
-         dilations=DILATIONS,
+         dilations=DILATIONS, # distances of the neighbours in pixels
         ):      # (B,C,h,w)
     "Pixel-adaptive mask refinement (TCL's settings, METHOD.md A.1)"
     near = neighbours(imgs, dilations)
