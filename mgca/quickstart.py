@@ -236,7 +236,7 @@ def mgca_quickstart(out:str='mgca_quickstart', # output folder
     print(f"{out/'report.html'}, {out/'report.json'} and a model for mgca_segment --model {out/'model'}: {time.time() - t0:.0f} s")
 
 # %% ../nbs/16_quickstart.ipynb #c034
-STEPS_A_MINUTE = 55 # optimiser steps of each objective per minute asked for, so that two cores need about that time
+STEPS_A_MINUTE = 35 # optimiser steps of each objective per minute asked for, so that two cores need about that time
 
 def main(): # None
     "Entry point of `mgca_quickstart`"
