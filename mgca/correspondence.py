@@ -70,21 +70,17 @@ def farthest_points(emb, # (B,N,D) unit-norm embeddings
 def affinity(emb,     # (B,N,D) unit norm
              centres, # (B,M,D) unit norm
              tau=.05, # temperature: small means hard
-             alive=None, # (B,M) bool, units still in use; all when None
             ):        # (B,N,M), each row sums to one
     "Soft assignment of pixels to units"
-    logits = emb @ centres.transpose(1, 2)/tau
-    if alive is not None: logits = logits.masked_fill(~alive[:, None], -torch.inf)
-    return logits.softmax(-1)
+    return (emb @ centres.transpose(1, 2)/tau).softmax(-1)
 
 def refine_centres(emb,     # (B,N,D) unit norm
                    centres, # (B,M,D) unit norm
                    steps=3, # rounds
                    tau=.05, # temperature of the assignment
-                   alive=None, # (B,M) bool
                   ):        # (B,M,D) unit norm
     "Rounds of assign and average"
-    for _ in range(steps): centres = F.normalize(affinity(emb, centres, tau, alive).transpose(1, 2) @ emb, dim=-1)
+    for _ in range(steps): centres = F.normalize(affinity(emb, centres, tau).transpose(1, 2) @ emb, dim=-1)
     return centres
 
 # %% ../nbs/04_correspondence.ipynb #c022

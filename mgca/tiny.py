@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PROMPT_WORDS', 'MEAN', 'STD', 'STAGES', 'words_in_use', 'token_ids_in_use', 'tiny_config', 'new_tiny', 'close_up',
-           'scene_batch', 'jitter', 'normalise', 'TinyStage', 'grow_tokens', 'optimisers', 'fast_cpu', 'train_tiny',
-           'save_tiny', 'zero_shot']
+           'scene_batch', 'colour_turn', 'warp', 'jitter', 'normalise', 'TinyStage', 'grow_tokens', 'optimisers',
+           'fast_cpu', 'pooled_images', 'train_tiny', 'save_tiny', 'zero_shot']
 
 # %% ../nbs/02a_tiny.ipynb #c004
 import copy, json, math, time
@@ -19,7 +19,7 @@ from open_clip.model import CLIP, resize_pos_embed
 from safetensors.torch import save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from .core import asset_path, set_seed
-from .encoders import encode_image, encode_text
+from .encoders import embed_patches, encode_image, encode_text, last_block
 from .scenes import (BACKGROUNDS, COUNTS, OPENINGS, PLACES, SEEN, UNSEEN, caption_scene, object_table, plan_scene, render_scene)
 
 # %% ../nbs/02a_tiny.ipynb #c007
@@ -85,19 +85,41 @@ def scene_batch(seed,       # any integer
     return torch.from_numpy(np.stack(imgs)).permute(0, 3, 1, 2), texts
 
 # %% ../nbs/02a_tiny.ipynb #c016
+def colour_turn(angle, # (B,) radians
+               ):      # (B,3,3) rotations of RGB about the grey axis
+    "Shift the hue, keep grey grey"
+    k = torch.tensor([[0., -1, 1], [1, 0, -1], [-1, 1, 0]])/3**.5
+    c, s = angle.cos().view(-1, 1, 1), angle.sin().view(-1, 1, 1)
+    return c*torch.eye(3) + (1 - c)/3 + s*k
+
+def warp(imgs, # (B,3,H,W)
+         turn, # (B,) radians
+         zoom, # (B,2) horizontal and vertical enlargement
+        ):     # (B,3,H,W), mirrored beyond the edges
+    "Rotate and stretch each image about its centre"
+    c, s, zero = turn.cos(), turn.sin(), torch.zeros_like(turn)
+    rows = torch.stack([torch.stack([c, -s, zero], 1)/zoom[:, :1], torch.stack([s, c, zero], 1)/zoom[:, 1:]], 1)
+    return F.grid_sample(imgs, F.affine_grid(rows, imgs.shape, align_corners=False), padding_mode='reflection', align_corners=False)
+
+# %% ../nbs/02a_tiny.ipynb #c018
 def jitter(imgs, # (B,3,H,W) in [0,1]
            strength=1., # 2 doubles the ranges
+           restyle=True, # also turn, stretch, light unevenly and shift hues
           ):     # same, with random contrast, colour cast, grey (1 in 10 times `strength`) and noise
-    "Cheap augmentation, so that another artist's colours surprise less"
-    B = len(imgs)
-    spread = lambda r, *shape: 1 + strength*torch.empty(*shape, 1, 1).uniform_(-r, r)
+    "Cheap augmentation, so that another artist's shapes, shading and colours surprise less"
+    B, n = len(imgs), imgs.shape[-1]
+    spread = lambda r, *shape: strength*torch.empty(*shape).uniform_(-r, r)
+    if restyle: imgs = warp(imgs, spread(.15, B), spread(.1, B, 2).exp())
     mean = imgs.mean((1, 2, 3), keepdim=True)
-    imgs = (imgs - mean)*spread(.3, B, 1) + mean*spread(.15, B, 3)
+    imgs = (imgs - mean)*(1 + spread(.3, B, 1, 1, 1)) + mean*(1 + spread(.15, B, 3, 1, 1))
+    if restyle:
+        imgs = torch.einsum('bij,bjhw->bihw', colour_turn(spread(.2, B)), imgs)
+        imgs = imgs*(1 + F.interpolate(spread(.15, B, 1, 4, 4), n, mode='bilinear'))
     grey = imgs.mean(1, keepdim=True).expand_as(imgs)
     imgs = torch.where(torch.rand(B, 1, 1, 1) < .1*strength, grey, imgs)
     return (imgs + .02*torch.randn_like(imgs)).clamp(0, 1)
 
-# %% ../nbs/02a_tiny.ipynb #c019
+# %% ../nbs/02a_tiny.ipynb #c021
 MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
 
 def normalise(imgs, # (B,3,H,W) in [0,1]
@@ -105,7 +127,7 @@ def normalise(imgs, # (B,3,H,W) in [0,1]
     "Subtract CLIP's mean colour, divide by its deviation"
     return (imgs - torch.tensor(MEAN).view(3, 1, 1))/torch.tensor(STD).view(3, 1, 1)
 
-# %% ../nbs/02a_tiny.ipynb #c022
+# %% ../nbs/02a_tiny.ipynb #c024
 @dataclass
 class TinyStage:
     "One stage of the training of mgca-tiny"
@@ -115,12 +137,15 @@ class TinyStage:
     hidden:float = 0.    # share of patches hidden from each image (patch dropout), but for the last 15 % of the steps
     lr:float = 1.5e-3    # peak learning rate of AdamW: embeddings, biases, norms, text tower
     muon_lr:float = .01  # peak learning rate of Muon: the matrices of the image tower's blocks
-    jitter:float = 1.    # strength of the colour augmentation
+    jitter:float = 1.    # strength of the augmentation
+    restyle:bool = False # turn, stretch, relight and recolour, too
+    value:float = 0.     # share of the images that take the value path in the last block
     seed:int = 0         # scenes of this stage
 
-STAGES = TinyStage(1000, 48, 234), TinyStage(1100, 96, 192, .5, 1e-3, .006, jitter=2., seed=1)
+STAGES = (TinyStage(1000, 48, 234), TinyStage(1100, 96, 192, .5, 1e-3, .006, jitter=2., seed=1),
+          TinyStage(1100, 96, 192, .5, 1e-3, .006, jitter=2., restyle=True, value=.5, seed=2))
 
-# %% ../nbs/02a_tiny.ipynb #c023
+# %% ../nbs/02a_tiny.ipynb #c025
 def grow_tokens(rows, # (V,W) trained rows
                 ids,  # (V,) their token ids
                 new,  # (V',) token ids wanted
@@ -128,7 +153,7 @@ def grow_tokens(rows, # (V,W) trained rows
     "Rows for a new list of tokens; a token without a row starts as the next one in the table"
     return rows[torch.searchsorted(ids, new).clamp(max=len(ids) - 1)]
 
-# %% ../nbs/02a_tiny.ipynb #c025
+# %% ../nbs/02a_tiny.ipynb #c027
 def optimisers(model, # mgca-tiny
                stage, # `TinyStage`
               ):      # list of optimisers, list of their schedules
@@ -141,7 +166,7 @@ def optimisers(model, # mgca-tiny
     one_cycle = partial(torch.optim.lr_scheduler.OneCycleLR, total_steps=stage.steps, pct_start=.08, cycle_momentum=False)
     return opts, [one_cycle(o, max_lr=lr) for o, lr in zip(opts, (stage.lr, stage.muon_lr))]
 
-# %% ../nbs/02a_tiny.ipynb #c027
+# %% ../nbs/02a_tiny.ipynb #c029
 def fast_cpu(): # context manager
     "bf16 products and plain attention: with bf16 instructions 3.7 times faster than float32 with the fused attention, whose backward is slow on a CPU"
     stack = ExitStack()
@@ -149,7 +174,21 @@ def fast_cpu(): # context manager
     stack.enter_context(torch.autocast('cpu', torch.bfloat16))
     return stack
 
-# %% ../nbs/02a_tiny.ipynb #c029
+# %% ../nbs/02a_tiny.ipynb #c032
+def pooled_images(vit, # open_clip VisionTransformer with average pooling
+                  x,   # (B,3,H,W) normalised
+                  value=0., # share of the batch that takes the value path
+                 ):    # (B,D) unit norm
+    "The image tower, with patch dropout in training"
+    x, grid = embed_patches(vit, x)
+    x = vit.patch_dropout(x)
+    *blocks, last = vit.transformer.resblocks
+    for block in blocks: x = block(x)
+    n = round(value*len(x))
+    x = torch.cat([last_block(last, x[:n], 'maskclip', grid), last(x[n:])])
+    return F.normalize(vit.ln_post(x)[:, 1:].mean(1) @ vit.proj, dim=-1)
+
+# %% ../nbs/02a_tiny.ipynb #c034
 def train_tiny(stage,      # `TinyStage`
                start=None, # (state dict, token ids) to go on from
                log=print,  # called with a dict every 25 steps
@@ -169,9 +208,11 @@ def train_tiny(stage,      # `TinyStage`
         if step == int(.85*stage.steps) and stage.hidden: model.visual.patch_dropout.prob = 0.  # finish on whole images, as used later
         hard = step % 2 == 1
         imgs, texts = scene_batch(stage.seed, step, B, single=hard or stage.size < 96, one_background=hard, size=stage.size)
+        x = normalise(jitter(imgs.float()/255, stage.jitter, stage.restyle))
         with fast_cpu():
-            img, txt, scale = model(normalise(jitter(imgs.float()/255, stage.jitter)), torch.searchsorted(ids, tok(texts)))
-            loss = clip_loss(img.float(), txt.float(), scale)
+            img = pooled_images(model.visual, x, stage.value).float()
+            txt, scale = model.encode_text(torch.searchsorted(ids, tok(texts)), normalize=True).float(), model.logit_scale.exp()
+            loss = clip_loss(img, txt, scale)
             model.zero_grad()
             loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.)
@@ -184,7 +225,7 @@ def train_tiny(stage,      # `TinyStage`
         if save and (step + 1) % 150 == 0: save(model, ids)
     return model.eval(), ids
 
-# %% ../nbs/02a_tiny.ipynb #c032
+# %% ../nbs/02a_tiny.ipynb #c037
 def save_tiny(model, # from `train_tiny`
               ids,   # its token ids
               path,  # a .safetensors file
@@ -194,7 +235,7 @@ def save_tiny(model, # from `train_tiny`
     state['token_ids'] = ids.to(torch.int32)
     save_file(state, path)
 
-# %% ../nbs/02a_tiny.ipynb #c037
+# %% ../nbs/02a_tiny.ipynb #c042
 @torch.no_grad()
 def zero_shot(enc,    # `mgca.encoders.ClipEncoder`
               styles, # drawing styles

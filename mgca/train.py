@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OBJECTIVES', 'TrainConfig', 'configure', 'MGCA', 'save_model', 'load_model', 'batch_texts', 'by_frequency',
-           'FeatureCache', 'param_groups', 'lr_at', 'train_step', 'data_source', 'run_card', 'pack_state',
-           'save_checkpoint', 'resume_from', 'train', 'read_log', 'mgca_train', 'main']
+           'FeatureCache', 'param_groups', 'lr_at', 'autocast_for', 'train_step', 'data_source', 'run_card',
+           'pack_state', 'save_checkpoint', 'resume_from', 'train', 'read_log', 'mgca_train', 'main']
 
 # %% ../nbs/06_train.ipynb #c004
 import io, itertools, json, os, platform, shutil, subprocess, tempfile, time
@@ -21,7 +21,7 @@ from fastcore.script import Param
 from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 import mgca
-from .core import UserError, atomic_write, make_dir, pick_device, run_command, set_seed
+from .core import UserError, atomic_write, has_bf16, make_dir, pick_device, run_command, set_seed
 from .data import NounLexicon, captioned_batches
 from .decoder import GroundingDecoder, frozen_features
 from .encoders import encode_text, load_encoder
@@ -40,11 +40,13 @@ class TrainConfig:
     weight_decay:float = .01 # AdamW, on matrices and kernels only
     warmup:float = .1        # share of the steps with rising learning rate
     clip_norm:float = 5.     # gradient clipping
+    precision:str = 'auto'   # of the decoder: fp32, bf16, or auto (bf16 where the processor has it)
     scales:tuple = (2,)      # upsampling of each decoder layer
     seed:int = 0             # weights, order of samples
     cache:int = 5000         # images whose frozen features are computed once and kept; 0 streams
     image_size:int = 0       # training image side in pixels; 0 takes the encoder's
     w_obj:float = 1.         # weight of the object level
+    w_own:float = 1.         # weight of telling a caption's own nouns apart (object level of mgca)
     w_reg:float = 1.         # weight of the region level
     w_pix:float = 1.         # weight of the pixel level
     w_area:float = .4        # weight of TCL's area prior
@@ -219,6 +221,14 @@ def lr_at(step,   # current step
     return (step + 1)/rise if step < rise else .5*(1 + np.cos(np.pi*(step - rise)/max(1, steps - rise)))
 
 # %% ../nbs/06_train.ipynb #c029
+def autocast_for(device, # torch.device
+                 precision='auto', # fp32, bf16 or auto
+                ):       # context manager
+    "bf16 products in the decoder where that is faster; losses stay in float32"
+    if precision not in ('auto', 'fp32', 'bf16'): raise UserError(f'unknown precision {precision!r}; use auto, fp32 or bf16')
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == 'bf16' or precision == 'auto' and has_bf16(device.type))
+
+# %% ../nbs/06_train.ipynb #c031
 def train_step(model, # `MGCA`
                opt,   # optimiser
                feats, # (B,W,h,w) frozen features
@@ -230,14 +240,15 @@ def train_step(model, # `MGCA`
     device = model.temps.mask_scale.device
     texts, own = batch_texts(nouns)
     bank = encode_text(model.enc, vocabulary[:model.cfg.bank]) if model.cfg.bank else None
-    loss, parts = objective_loss(model(feats.to(device)), encode_text(model.enc, texts), own.to(device), model.temps, model.cfg, bank, progress)
+    with autocast_for(device, model.cfg.precision): emb = model(feats.to(device))
+    loss, parts = objective_loss(emb.float(), encode_text(model.enc, texts), own.to(device), model.temps, model.cfg, bank, progress)
     opt.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_((p for p in model.parameters() if p.requires_grad), model.cfg.clip_norm)
     opt.step()
     return dict(loss=loss.item(), **parts)
 
-# %% ../nbs/06_train.ipynb #c031
+# %% ../nbs/06_train.ipynb #c033
 def data_source(cfg,   # `TrainConfig`
                 enc,   # encoder pair
                 progress=True, # show a bar while features are computed
@@ -260,7 +271,7 @@ def data_source(cfg,   # `TrainConfig`
         return frozen_features(enc, imgs[keep].to(enc.mean.device).float()/255), [nouns[i] for i in keep]
     return next_batch, counts if counts is not None else {}, by_frequency(lexicon.nouns(c) for _, cs in head for c in cs)
 
-# %% ../nbs/06_train.ipynb #c033
+# %% ../nbs/06_train.ipynb #c035
 def run_card(cfg,    # `TrainConfig`
              counts, # samples by kind
              seconds, # wall time so far
@@ -274,7 +285,7 @@ def run_card(cfg,    # `TrainConfig`
                 versions=dict(mgca=mgca.__version__, torch=torch.__version__, open_clip=open_clip.__version__, python=platform.python_version()),
                 note='a re-implementation: the constants of the MGCA paper were not available to this project')
 
-# %% ../nbs/06_train.ipynb #c035
+# %% ../nbs/06_train.ipynb #c037
 def pack_state(opt,  # optimiser
                step, # steps done
               ):     # bytes
@@ -293,7 +304,7 @@ def save_checkpoint(out,   # run folder
     save_model(model, Path(out)/'last', {'state.pt': pack_state(opt, step)})
     with atomic_write(Path(out)/'run.json') as f: json.dump(card, f, indent=1)
 
-# %% ../nbs/06_train.ipynb #c036
+# %% ../nbs/06_train.ipynb #c038
 def resume_from(out,   # run folder
                 model, # `MGCA`
                 opt,   # optimiser
@@ -311,7 +322,7 @@ def resume_from(out,   # run folder
     torch.set_rng_state(state['rng'])
     return state['step']
 
-# %% ../nbs/06_train.ipynb #c037
+# %% ../nbs/06_train.ipynb #c039
 def train(cfg,         # `TrainConfig`
           out=None,    # run folder; nothing is written when None
           source=None, # from `data_source`, to share one cache between runs
@@ -342,7 +353,7 @@ def train(cfg,         # `TrainConfig`
         if late: break
     return model.eval(), log
 
-# %% ../nbs/06_train.ipynb #c038
+# %% ../nbs/06_train.ipynb #c040
 def read_log(out,   # run folder
              upto,  # steps to keep
             ):      # list of dicts
@@ -351,7 +362,7 @@ def read_log(out,   # run folder
     if not upto or not path.exists(): return []
     return [row for row in map(json.loads, path.read_text().splitlines()) if row['step'] <= upto]
 
-# %% ../nbs/06_train.ipynb #c043
+# %% ../nbs/06_train.ipynb #c045
 def mgca_train(data:str='scenes', # scenes, a quoted glob of tar shards, or a .csv/.tsv with path,caption
                model:str='tiny', # tiny, lite, open_clip:NAME or open_clip:NAME/PRETRAINED
                out:str='runs/mgca', # run folder
@@ -374,7 +385,7 @@ def mgca_train(data:str='scenes', # scenes, a quoted glob of tar shards, or a .c
     last = log[-1]['loss'] if log else float('nan')
     print(f"{out}: {card['step']} steps in {card['seconds']:.0f} s, loss {last:.3f}, samples {card['samples']}")
 
-# %% ../nbs/06_train.ipynb #c045
+# %% ../nbs/06_train.ipynb #c047
 def main(): # None
     "Entry point of `mgca_train`"
     run_command(mgca_train)
