@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from tqdm.auto import tqdm
 from .benchmarks import boundary_fscore, confusion, iou_of, write_json
-from .core import UserError, atomic_write, make_dir, overlay_masks, palette, run_command, set_seed
+from .core import UserError, atomic_write, has_bf16, make_dir, overlay_masks, palette, run_command, set_seed
 from .decoder import frozen_features
 from .encoders import encode_text, last_block, project_tokens, to_map
 from .scenes import SEEN, UNSEEN, SceneBenchmark
@@ -121,7 +121,7 @@ def scene_panel(held, # `HeldOut`
     "Image, truth and predictions side by side, each with the classes it names"
     import matplotlib.pyplot as plt
     colours, maps = palette(len(names)), {'truth': held.labels[k].numpy(), **{t: p[k].numpy() for t, p in preds.items()}}
-    fig, axs = plt.subplots(1, len(maps) + 1, figsize=(2.1*(len(maps) + 1), 2.5))
+    fig, axs = plt.subplots(1, len(maps) + 1, figsize=(2.1*(len(maps) + 1), 2.7))
     axs[0].imshow(held.images[k]); axs[0].set_title('image', fontsize=8)
     for ax, (title, m) in zip(axs[1:], maps.items()):
         ax.imshow(overlay_masks(held.images[k], m, colours, .7))
@@ -137,9 +137,9 @@ def pick_scenes(pred, # (n,H,W) labels of the best method
                 labels, # (n,H,W)
                 n=3,  # how many of each
                ):     # indices of successes, indices of failures
-    "Scenes at the 90th and at the 10th percentile of pixel accuracy: typical good and bad ones, not hand-picked"
-    acc = (pred.long() == labels).float().mean((1, 2))
-    order = acc.argsort()
+    "Scenes at the 90th and at the 10th percentile of the mean recall of their classes: typical good and bad ones, not hand-picked"
+    recall = lambda p, t: torch.stack([(p[t == c] == c).float().mean() for c in t.unique()]).mean()
+    order = torch.stack([recall(p.long(), t) for p, t in zip(pred, labels)]).argsort()
     at = lambda q: order[int(q*(len(order) - n)):][:n].tolist()
     return at(.9), at(.1)
 
@@ -219,8 +219,8 @@ def mgca_quickstart(out:str='mgca_quickstart', # output folder
     "Train on captioned scenes, compare with MaskCLIP, write a report; no network, no data needed"
     t0, out = time.time(), make_dir(out)
     if seeds < 1 or minutes <= 0: raise UserError('--seeds and --minutes must be positive')
-    steps = max(20, int(STEPS_A_MINUTE*minutes))
-    cfg = configure(steps=steps, seed=seed, cache=max(500, min(8000, 25*steps)))
+    steps = max(20, int(STEPS_A_MINUTE[has_bf16()]*minutes))
+    cfg = configure(steps=steps, seed=seed, cache=max(500, min(8000, 12*steps)))
     enc = MGCA(cfg).enc
     held = {s: HeldOut(enc, s) for s in STYLES}
     runs = [run_seed(replace(cfg, seed=seed + k), held, 60.) for k in range(seeds)]
@@ -236,7 +236,7 @@ def mgca_quickstart(out:str='mgca_quickstart', # output folder
     print(f"{out/'report.html'}, {out/'report.json'} and a model for mgca_segment --model {out/'model'}: {time.time() - t0:.0f} s")
 
 # %% ../nbs/16_quickstart.ipynb #c034
-STEPS_A_MINUTE = 35 # optimiser steps of each objective per minute asked for, so that two cores need about that time
+STEPS_A_MINUTE = {True: 125, False: 60} # with and without bf16: steps of each objective per minute asked for, so that two cores need about that time
 
 def main(): # None
     "Entry point of `mgca_quickstart`"

@@ -185,7 +185,8 @@ def pooled_images(vit, # open_clip VisionTransformer with average pooling
     *blocks, last = vit.transformer.resblocks
     for block in blocks: x = block(x)
     n = round(value*len(x))
-    x = torch.cat([last_block(last, x[:n], 'maskclip', grid), last(x[n:])])
+    halves = [last_block(last, x[:n], 'maskclip', grid)] if n else []
+    x = torch.cat(halves + ([last(x[n:])] if n < len(x) else []))
     return F.normalize(vit.ln_post(x)[:, 1:].mean(1) @ vit.proj, dim=-1)
 
 # %% ../nbs/02a_tiny.ipynb #c034
