@@ -347,7 +347,9 @@ def train(cfg,         # `TrainConfig`
         log.append(dict(step=step + 1, loss=parts.pop('loss'), losses=parts, lr=opt.param_groups[0]['lr'], seconds=round(seconds, 3), samples=(step + 1)*cfg.batch))
         bar.set_postfix(loss=f"{log[-1]['loss']:.3f}")
         late = max_seconds and seconds > max_seconds
-        if out and ((step + 1) % save_every == 0 or step + 1 == cfg.steps or late):
+        milestone = (step + 1) % save_every == 0 or step + 1 == cfg.steps or late
+        if progress and bar.disable and milestone: print(f"{cfg.objective}: step {step + 1} of {cfg.steps}, loss {log[-1]['loss']:.3f}, {seconds:.0f} s", flush=True)
+        if out and milestone:
             save_checkpoint(out, model, opt, step + 1, run_card(cfg, counts, seconds, step + 1))
             with atomic_write(Path(out)/'log.jsonl') as f: f.writelines(json.dumps(row) + '\n' for row in log)
         if late: break
