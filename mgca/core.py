@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UMASK', 'ASSETS', 'UserError', 'atomic_write', 'make_dir', 'asset_path', 'set_seed', 'pick_device', 'has_bf16',
-           'palette', 'overlay_masks', 'show_images', 'run_command', 'leave']
+           'autocast_for', 'palette', 'overlay_masks', 'show_images', 'run_command', 'leave']
 
 # %% ../nbs/00_core.ipynb #c004
 import os, random, sys, tempfile, traceback
@@ -82,7 +82,15 @@ def has_bf16(kind='cpu', # 'cpu' or 'cuda'
     if kind == 'cuda': return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     return any(getattr(torch.cpu, f'_is_{name}_supported', bool)() for name in ('avx512_bf16', 'amx_tile'))
 
-# %% ../nbs/00_core.ipynb #c025
+# %% ../nbs/00_core.ipynb #c024
+def autocast_for(device, # torch.device
+                 precision='auto', # fp32, bf16 or auto
+                ):       # context manager
+    "bf16 products where that is faster, or as told"
+    if precision not in ('auto', 'fp32', 'bf16'): raise UserError(f'unknown precision {precision!r}; use auto, fp32 or bf16')
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == 'bf16' or precision == 'auto' and has_bf16(device.type))
+
+# %% ../nbs/00_core.ipynb #c027
 def palette(n, # how many classes, at most 255
            ):  # (256,3) uint8 colours; rows past `n` repeat, row 255 is white
     "Distinct colours: hues at golden-ratio steps, three lightness levels"
@@ -95,7 +103,7 @@ def palette(n, # how many classes, at most 255
     rgb[255] = 255
     return rgb
 
-# %% ../nbs/00_core.ipynb #c028
+# %% ../nbs/00_core.ipynb #c030
 def overlay_masks(img,      # (H,W,3) uint8 image
                   labels,   # (H,W) integer label map; 255 and negative values are left alone
                   colours,  # (256,3) uint8 palette
@@ -107,7 +115,7 @@ def overlay_masks(img,      # (H,W,3) uint8 image
     mixed = (1 - alpha)*img + alpha*colours[labels % 256]
     return np.where(keep, img, mixed).round().astype(np.uint8)
 
-# %% ../nbs/00_core.ipynb #c030
+# %% ../nbs/00_core.ipynb #c032
 def show_images(imgs,        # list of (H,W,3) uint8 arrays or (H,W) maps
                 titles=None, # one string an image
                 cols=6,      # images a row
@@ -128,7 +136,7 @@ def show_images(imgs,        # list of (H,W,3) uint8 arrays or (H,W) maps
     plt.close(fig)
     return fig
 
-# %% ../nbs/00_core.ipynb #c034
+# %% ../nbs/00_core.ipynb #c036
 def run_command(func,      # a function with docments
                 argv=None, # arguments; those of the process by default
                ):          # what `func` returns; leaves the process with a non-zero code on errors
@@ -146,7 +154,7 @@ def run_command(func,      # a function with docments
         known = isinstance(e, UserError)
         leave(1, f'{func.__name__}: {e}' if known else f'{func.__name__}: {type(e).__name__}: {e} (--debug shows where)')
 
-# %% ../nbs/00_core.ipynb #c035
+# %% ../nbs/00_core.ipynb #c037
 def leave(code, # exit status
           line, # what to tell the user on stderr
          ):     # never returns

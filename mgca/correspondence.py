@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['similarity', 'sigmoid_objects', 'gumbel_objects', 'attention_objects', 'own_share', 'farthest_points', 'affinity',
-           'refine_centres', 'pseudo_regions', 'region_texts', 'pick_pixels', 'near_own']
+           'refine_centres', 'meta_points', 'pseudo_regions', 'region_texts', 'pick_pixels', 'near_own']
 
 # %% ../nbs/04_correspondence.ipynb #c004
 import torch
@@ -83,6 +83,15 @@ def refine_centres(emb,     # (B,N,D) unit norm
     for _ in range(steps): centres = F.normalize(affinity(emb, centres, tau).transpose(1, 2) @ emb, dim=-1)
     return centres
 
+def meta_points(emb, # (B,N,D) unit norm
+                m,   # points wanted; at most N are given
+                steps=3, # rounds of refinement
+                tau=.05, # temperature of the assignment
+               ):    # (B,M,D) unit norm
+    "Farthest pixels, moved to the middle of what they gather (METHOD.md C.4, D4)"
+    seeds = farthest_points(emb, min(m, emb.shape[1]))
+    return refine_centres(emb, emb.gather(1, seeds[..., None].expand(-1, -1, emb.shape[-1])), steps, tau)
+
 # %% ../nbs/04_correspondence.ipynb #c022
 @torch.no_grad()
 def pseudo_regions(emb, # (B,D,H,W) pixel embeddings
@@ -92,9 +101,7 @@ def pseudo_regions(emb, # (B,D,H,W) pixel embeddings
                   ):    # (B,N,R) soft assignment, rows sum to one
     "Class-agnostic regions: meta-points, refined (METHOD.md C.4, D2)"
     x = F.normalize(emb.flatten(2).transpose(1, 2), dim=-1)
-    seeds = farthest_points(x, min(r, x.shape[1]))
-    centres = x.gather(1, seeds[..., None].expand(-1, -1, x.shape[-1]))
-    return affinity(x, refine_centres(x, centres, steps, tau), tau)
+    return affinity(x, meta_points(x, r, steps, tau), tau)
 
 # %% ../nbs/04_correspondence.ipynb #c025
 @torch.no_grad()

@@ -48,8 +48,8 @@ def singular(word,  # lower-case word
 # %% ../nbs/01_data.ipynb #c010
 def words_of(caption, # a sentence
             ):        # list of lower-case words and punctuation marks
-    "Split a caption"
-    return re.findall(r"[a-z][a-z'-]*|[.,;!]", caption.lower())
+    "Split a caption; a new line ends a sentence"
+    return re.findall(r"[a-z][a-z'-]*|[.,;!]", caption.lower().replace('\n', ' . '))
 
 class NounLexicon:
     "Words that name things, and compounds of two, learned from captions"
@@ -93,7 +93,7 @@ def fit(cls:NounLexicon,
 # %% ../nbs/01_data.ipynb #c012
 @patch
 def nouns(self:NounLexicon,
-          caption, # a sentence
+          caption, # a sentence, or several of one image, one a line
          ):        # list of distinct nouns and compounds, in order
     "The things a caption names"
     ws, out, i = [singular(w, self.nouns_) for w in words_of(caption)], [], 0
@@ -148,7 +148,7 @@ def captions_of(sample, # dict of extension -> bytes
             out = d.get('captions') or [d.get('caption') or '']
         if not any(out) and 'txt' in sample: out = [sample['txt'].decode('utf-8')]
     except (ValueError, AttributeError) as e: raise ValueError('bad_caption') from e
-    return [c.strip() for c in out if isinstance(c, str) and c.strip()]
+    return [' '.join(c.split()) for c in out if isinstance(c, str) and c.strip()]
 
 # %% ../nbs/01_data.ipynb #c021
 def tar_samples(path,   # one tar shard
@@ -176,13 +176,13 @@ class PhotoCaptions:
                  counts,    # Counter of kept and skipped samples by kind
                  batch=48,  # images a batch
                  size=224,  # side in pixels
-                 seed=0,    # order, crops and choice of caption
+                 seed=0,    # order and crops
                  shuffle=1000, # buffer of encoded samples
                  epochs=None, # passes over the data; endless when None
                  train=True, # random crops; centre crops when False
                 ): store_attr()
 
-    def __iter__(self): # yields (uint8 (B,3,size,size), list of B captions)
+    def __iter__(self): # yields (uint8 (B,3,size,size), list of B captions; the sentences of one image stand one a line)
         imgs, captions = [], []
         for epoch in itertools.count() if self.epochs is None else range(self.epochs):
             before = self.counts['good']
@@ -209,7 +209,7 @@ def decoded(self:PhotoCaptions,
             img = decode_photo(data, self.size)
         except ValueError as e: self.counts[str(e)] += 1; continue
         self.counts['good'] += 1
-        yield (train_crop(img, self.size, rng) if self.train else centre_crop(img, self.size)), captions[rng.integers(len(captions))]
+        yield (train_crop(img, self.size, rng) if self.train else centre_crop(img, self.size)), '\n'.join(captions)
 
 def shuffled(items, # iterator
              n,     # buffer size; 0 or 1 keeps the order
@@ -249,7 +249,7 @@ def table_captions(path, # .csv or .tsv with columns path and caption
     def samples(rng):
         for k in rng.permutation(len(rows)):
             file = path.parent/rows[k]['path']
-            if file.is_file(): yield file.read_bytes(), [rows[k]['caption'].strip()] if rows[k]['caption'].strip() else []
+            if file.is_file(): yield file.read_bytes(), [' '.join(rows[k]['caption'].split())] if rows[k]['caption'].strip() else []
             else: counts['missing_file'] += 1
     return PhotoCaptions(samples, counts, **kw)
 

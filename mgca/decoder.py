@@ -10,7 +10,7 @@ import copy
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from .encoders import last_block, to_map
+from .encoders import check_images, to_map
 
 # %% ../nbs/03_decoder.ipynb #c007
 class GatedConv(nn.Module):
@@ -58,27 +58,22 @@ class ClipEnds(nn.Module):
                  enc, # `ClipEncoder`
                 ):
         super().__init__()
-        vit = enc.model.visual
-        self.block, self.norm = copy.deepcopy(vit.transformer.resblocks[-1]), copy.deepcopy(vit.ln_post)
-        self.proj = nn.Parameter(vit.proj.detach().clone())
-        self.width = enc.width
-        self.requires_grad_(True)
-        attn = self.block.attn  # queries and keys play no part in the value path, so nothing may pull on them
-        attn.in_proj_weight.register_hook(lambda g: torch.cat([torch.zeros_like(g[:2*self.width]), g[2*self.width:]]))
+        self.width, self.tail = enc.width, copy.deepcopy(enc.tail).requires_grad_(True)
+        with torch.enable_grad(): self.leave(self.enter(torch.zeros(1, self.width, 1, 1))).sum().backward()
+        for p in self.parameters(): p.requires_grad_(p.grad is not None); p.grad = None  # the value path has no use for queries
 
     def enter(self,
               feats, # (B,W,h,w) frozen features
              ):      # (B,W,h,w)
         "The last block, each place by itself"
-        B, W, h, w = feats.shape
-        tokens = F.pad(feats.flatten(2).transpose(1, 2), (0, 0, 1, 0))  # an idle class token keeps the layout
-        return to_map(last_block(self.block, tokens, 'maskclip', (h, w)), (h, w))
+        grid = tuple(feats.shape[-2:])
+        return to_map(self.tail(feats.flatten(2).transpose(1, 2), 'maskclip', grid), grid)
 
     def leave(self,
               u, # (B,W,H,W)
              ):  # (B,D,H,W)
         "Into the text space"
-        return (self.norm(u.permute(0, 2, 3, 1)) @ self.proj).permute(0, 3, 1, 2)
+        return self.tail.project(u.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 # %% ../nbs/03_decoder.ipynb #c014
 class LinearEnds(nn.Module):
@@ -124,5 +119,5 @@ def frozen_features(enc,  # encoder pair
                     imgs, # (B,3,H,W) in [0,1]
                    ):     # (B,W,h,w)
     "What the decoder starts from; never changes in training, so it may be computed once and kept"
-    out = enc(imgs)
+    out = enc(check_images(imgs))
     return to_map(*out) if enc.aligned else out

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Temperatures', 'contrast', 'both_ways', 'image_loss', 'masked_pool', 'object_loss', 'own_objects', 'tell_apart',
-           'area_prior', 'total_variation', 'with_bank', 'claims_of', 'region_loss', 'pixel_loss', 'objective_loss']
+           'area_prior', 'total_variation', 'claims_of', 'region_loss', 'pixel_loss', 'objective_loss']
 
 # %% ../nbs/05_losses.ipynb #c004
 import math
@@ -88,12 +88,11 @@ def object_loss(emb,   # (B,D,H,W)
     return both_ways(sim, own, temps('object'), ignore)
 
 # %% ../nbs/05_losses.ipynb #c022
-def own_objects(sim,   # (B,U,N) cosines
+def own_objects(masks, # (B,U,N) pseudo objects
                 share, # (B,U,N) from `own_share`
-                tau=.07, # temperature of attention
-               ):      # (B,U,N) attention over the pixels that a text wins; zero for texts that are not the caption's own
-    "Attention times the share of each pixel"
-    m = (sim/tau).softmax(-1)*share
+               ):      # (B,U,N), summing to one over the pixels; zero for texts that are not the caption's own
+    "Each object on the pixels that its text wins from the caption's other texts"
+    m = masks*share
     return m/m.sum(-1, keepdim=True).clamp(min=1e-8)
 
 def tell_apart(emb,   # (B,D,H,W)
@@ -123,17 +122,7 @@ def total_variation(emb, # (B,D,H,W)
     "Mean absolute difference of neighbours"
     return (emb[..., 1:] - emb[..., :-1]).abs().mean() + (emb[..., 1:, :] - emb[..., :-1, :]).abs().mean()
 
-# %% ../nbs/05_losses.ipynb #c027
-def with_bank(text, # (U,D) unit-norm texts of the batch
-              own,  # (B,U) bool
-              bank, # (V,D) unit-norm words of the corpus, or None
-              kappa=.9, # cosine above which two texts count as one
-             ):     # (U+V,D) texts, (B,U+V) bool to ignore
-    "Texts of the batch, then the bank, and which of them say nothing against an image"
-    texts = text if bank is None else torch.cat([text, bank])
-    return texts, near_own(texts, F.pad(own, (0, len(texts) - len(text))), kappa)
-
-# %% ../nbs/05_losses.ipynb #c030
+# %% ../nbs/05_losses.ipynb #c028
 def claims_of(image, # (K,) image of each claim
               label, # (K,) text of each claim
              ):      # (K,) how many claims that text has in that image
@@ -141,11 +130,11 @@ def claims_of(image, # (K,) image of each claim
     _, group, count = torch.stack([image, label], 1).unique(dim=0, return_inverse=True, return_counts=True)
     return count[group]
 
-# %% ../nbs/05_losses.ipynb #c032
+# %% ../nbs/05_losses.ipynb #c030
 def region_loss(emb,   # (B,D,H,W)
                 share, # (B,U,N) from `own_share`
-                texts, # (V,D) unit norm, the batch's U texts first
-                ignore, # (B,V) bool
+                text,  # (U,D) unit norm
+                ignore, # (B,U) bool, from `near_own`
                 temps, # `Temperatures`
                 cfg,   # has regions, rho_pos, k_n
                ):      # scalar
@@ -154,33 +143,32 @@ def region_loss(emb,   # (B,D,H,W)
     label = region_texts(A, share, cfg.rho_pos)
     image, region = (label >= 0).nonzero(as_tuple=True)
     if not len(image): return emb.sum()*0.
-    sim = F.normalize(masked_pool(emb, A.transpose(1, 2))[image, region], dim=-1) @ texts.T
-    pos = F.one_hot(label[image, region], len(texts)).bool()
+    sim = F.normalize(masked_pool(emb, A.transpose(1, 2))[image, region], dim=-1) @ text.T
+    pos = F.one_hot(label[image, region], len(text)).bool()
     return both_ways(sim, pos, temps('region'), ignore[image], cfg.k_n, pos/claims_of(image, label[image, region])[:, None])
 
-# %% ../nbs/05_losses.ipynb #c035
+# %% ../nbs/05_losses.ipynb #c033
 def pixel_loss(emb,   # (B,D,H,W)
                sim,   # (B,U,N) cosines with the batch's texts
                share, # (B,U,N) from `own_share`
                own,   # (B,U) bool
-               texts, # (V,D) unit norm, the batch's U texts first
-               ignore, # (B,V) bool
+               text,  # (U,D) unit norm
+               ignore, # (B,U) bool, from `near_own`
                temps, # `Temperatures`
                cfg,   # has k_pix, hard, rho_pos, k_n
               ):      # scalar
     "Few sure pixels against the k_n hardest texts, and texts against the hardest of those pixels"
     image, label, pixel = pick_pixels(sim, share, own, cfg.k_pix, cfg.hard, cfg.rho_pos)
     if not len(image): return emb.sum()*0.
-    picked = F.normalize(emb.flatten(2)[image, :, pixel], dim=-1) @ texts.T
-    return both_ways(picked, F.one_hot(label, len(texts)).bool(), temps('pixel'), ignore[image], cfg.k_n)
+    picked = F.normalize(emb.flatten(2)[image, :, pixel], dim=-1) @ text.T
+    return both_ways(picked, F.one_hot(label, len(text)).bool(), temps('pixel'), ignore[image], cfg.k_n)
 
-# %% ../nbs/05_losses.ipynb #c039
+# %% ../nbs/05_losses.ipynb #c037
 def objective_loss(emb,   # (B,D,H,W) pixel embeddings
                    text,  # (U,D) unit-norm distinct texts of the batch
                    own,   # (B,U) bool
                    temps, # `Temperatures`
                    cfg,   # `TrainConfig`
-                   bank=None, # (V,D) unit-norm words of the corpus, hard negatives of the finer levels
                    progress=1., # share of the run done; the fine levels fade in after `levels_after`
                   ):      # scalar, dict of the parts
     "What an objective minimises: image, tcl, or all levels of mgca"
@@ -193,13 +181,11 @@ def objective_loss(emb,   # (B,D,H,W) pixel embeddings
     masks = attention_objects(sim, cfg.tau_obj) if cfg.objects == 'attention' else soft
     parts = dict(object=(cfg.w_obj, object_loss(emb, masks, text, own, temps, ignore)), area=(cfg.w_area, area_prior(soft, own)),
                  tv=(cfg.w_tv, total_variation(emb)))
-    share = own_share(sim, own, cfg.tau_own)
-    if cfg.objective != 'tcl' and cfg.w_own: parts['own'] = cfg.w_own, tell_apart(emb, own_objects(sim, share, cfg.tau_obj), text, own, temps, cfg.kappa)
-    fade = min(1., max(0., (progress/max(cfg.levels_after, 1e-6) - 1)))
-    if cfg.objective in ('mgca', 'mgccl') and fade > 0:
-        share = share.detach()
-        texts, near = with_bank(text, own, bank, cfg.kappa)
-        names = ('region', 'pixel') if cfg.objective == 'mgca' else ('part', 'pixel')
-        parts[names[0]] = fade*cfg.w_reg, region_loss(emb, share, texts, near, temps, cfg)
-        parts[names[1]] = fade*cfg.w_pix, pixel_loss(emb, sim, share, own, texts, near, temps, cfg)
+    if cfg.objective != 'tcl':
+        share = own_share(sim, own, cfg.tau_own)
+        parts['own'] = cfg.w_own, tell_apart(emb, own_objects(masks, share), text, own, temps, cfg.kappa)
+        fade, share = min(1., max(0., progress/max(cfg.levels_after, 1e-6) - 1)), share.detach()
+        if fade > 0:
+            parts['part' if cfg.objective == 'mgccl' else 'region'] = fade*cfg.w_reg, region_loss(emb, share, text, ignore, temps, cfg)
+            parts['pixel'] = fade*cfg.w_pix, pixel_loss(emb, sim, share, own, text, ignore, temps, cfg)
     return sum(w*v for w, v in parts.values()), {k: v.item() for k, (_, v) in parts.items()}

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['METHODS', 'STYLES', 'SCENES', 'PAGE', 'STEPS_A_MINUTE', 'HeldOut', 'maskclip_embeddings', 'predict_all', 'score',
-           'run_seed', 'table_rows', 'text_table', 'scene_panel', 'pick_scenes', 'curve_figure', 'png_of',
-           'html_report', 'gather', 'report_pictures', 'mgca_quickstart', 'main']
+           'predict_styles', 'run_seed', 'table_rows', 'text_table', 'scene_panel', 'pick_scenes', 'curve_figure',
+           'png_of', 'html_report', 'gather', 'report_pictures', 'mgca_quickstart', 'main']
 
 # %% ../nbs/16_quickstart.ipynb #c005
 import base64, html, io, json, time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 import numpy as np
 import torch
@@ -17,11 +18,11 @@ import torch.nn.functional as F
 from PIL import Image
 from tqdm.auto import tqdm
 from .benchmarks import boundary_fscore, confusion, iou_of, write_json
-from .core import UserError, atomic_write, has_bf16, make_dir, overlay_masks, palette, run_command, set_seed
+from .core import UserError, atomic_write, has_bf16, make_dir, overlay_masks, palette, run_command
 from .decoder import frozen_features
-from .encoders import encode_text, last_block, project_tokens, to_map
+from .encoders import encode_text, load_encoder, to_map
 from .scenes import SEEN, UNSEEN, SceneBenchmark
-from .train import MGCA, TrainConfig, configure, data_source, save_model, train
+from .train import TrainConfig, configure, data_source, save_model, train
 from .units import UNITS, unit_scores
 
 # %% ../nbs/16_quickstart.ipynb #c007
@@ -49,10 +50,9 @@ def maskclip_embeddings(enc,   # `ClipEncoder`
                         feats, # (B,W,h,w) frozen features
                        ):      # (B,D,h,w)
     "The training-free value path, from cached features"
-    h, w = feats.shape[-2:]
-    x = F.pad(feats.flatten(2).transpose(1, 2), (0, 0, 1, 0))
-    vit = enc.model.visual
-    return project_tokens(vit, last_block(vit.transformer.resblocks[-1], x, 'maskclip', (h, w)), (h, w))
+    grid = tuple(feats.shape[-2:])
+    x = enc.tail(feats.flatten(2).transpose(1, 2), 'maskclip', grid)
+    return to_map(enc.tail.project(x), grid)
 
 @torch.no_grad()
 def predict_all(embed, # function features -> (B,D,H,W) embeddings
@@ -79,22 +79,24 @@ def score(pred,   # (n,H,W) uint8
     return miou, float(np.mean([boundary_fscore(p.long(), t) for p, t in zip(pred, labels)]))
 
 # %% ../nbs/16_quickstart.ipynb #c016
-def run_seed(cfg,     # `TrainConfig` of the all-levels run
-             held,    # dict of style -> `HeldOut`
-             minutes, # training time for the three objectives together
+def predict_styles(embed, # function features -> pixel embeddings
+                   enc,   # encoder pair
+                   held,  # dict of style -> `HeldOut`
+                  ):      # dict style -> unit -> (n,H,W) labels
+    "Both styles, all units"
+    text = encode_text(enc, held['seen'].dataset.class_names)
+    return {s: predict_all(embed, h, text) for s, h in held.items()}
+
+def run_seed(cfg,  # `TrainConfig` of the all-levels run
+             held, # dict of style -> `HeldOut`
+             base, # predictions of MaskCLIP, which no seed changes
              progress=True, # show bars
-            ):        # dict method -> (predictions by style and unit, log, model or None)
+            ):     # dict method -> (predictions by style and unit, log, model or None)
     "Train each objective on the same cached scenes and predict everything"
-    source, results = data_source(cfg, MGCA(cfg).enc, progress), {}
-    for method in METHODS:
-        model, log = None, []
-        if method != 'maskclip':
-            set_seed(cfg.seed)
-            model, log = train(replace(cfg, objective=method), source=source, max_seconds=minutes*60, progress=progress)
-        enc = model.enc if model else MGCA(cfg).enc
-        embed = model if model else (lambda f: maskclip_embeddings(enc, f))
-        text = encode_text(enc, held['seen'].dataset.class_names)
-        results[method] = {s: predict_all(embed, h, text) for s, h in held.items()}, log, model
+    source, results = data_source(cfg, load_encoder(cfg.model), progress), dict(maskclip=(base, [], None))
+    for method in list(METHODS)[1:]:
+        model, log = train(replace(cfg, objective=method), source=source, progress=progress)
+        results[method] = predict_styles(model, model.enc, held), log, model
     return results
 
 # %% ../nbs/16_quickstart.ipynb #c019
@@ -221,9 +223,10 @@ def mgca_quickstart(out:str='mgca_quickstart', # output folder
     if seeds < 1 or minutes <= 0: raise UserError('--seeds and --minutes must be positive')
     steps = max(20, int(STEPS_A_MINUTE[has_bf16()]*minutes))
     cfg = configure(steps=steps, seed=seed, cache=max(500, min(8000, 12*steps)))
-    enc = MGCA(cfg).enc
+    enc = load_encoder(cfg.model)
     held = {s: HeldOut(enc, s) for s in STYLES}
-    runs = [run_seed(replace(cfg, seed=seed + k), held, 60.) for k in range(seeds)]
+    base = predict_styles(partial(maskclip_embeddings, enc), enc, held)
+    runs = [run_seed(replace(cfg, seed=seed + k), held, base) for k in range(seeds)]
     miou, edge = gather(runs, held, len(held['seen'].dataset.class_names))
     report = dict(seconds=round(time.time() - t0, 1), config=dict(asdict(cfg), scenes=SCENES, minutes=minutes), seeds=[seed + k for k in range(seeds)], miou=miou, boundary_f=edge)
     pictures = report_pictures(runs[0], held)

@@ -9,7 +9,7 @@ __all__ = ['UNITS', 'centred', 'merge_centres', 'find_units', 'unit_scores']
 import torch
 import torch.nn.functional as F
 from .core import UserError
-from .correspondence import affinity, farthest_points, refine_centres
+from .correspondence import affinity, meta_points
 
 # %% ../nbs/07_units.ipynb #c008
 def centred(emb, # (B,D,H,W) pixel embeddings
@@ -48,8 +48,7 @@ def find_units(emb,      # (B,D,H,W) pixel embeddings
               ):         # (B,N,M) affinity, rows sum to one; (B,M) bool of units in use
     "The adaptive semantic units of an image"
     x = centred(emb)
-    seeds = farthest_points(x, min(m, x.shape[1]))
-    centres = refine_centres(x, x.gather(1, seeds[..., None].expand(-1, -1, x.shape[-1])), steps, tau)
+    centres = meta_points(x, m, steps, tau)
     A = affinity(x, centres, tau)
     member = F.one_hot(merge_centres(centres, A.sum(1), merge), centres.shape[1])
     return A @ member.to(A), member.any(1)

@@ -36,6 +36,11 @@ def test_missing_asset(tmp_path):
     p = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=dict(ENV, PYTHONPATH=str(tmp_path)), text=True, capture_output=True)
     assert p.returncode != 0 and len(one_line(p.stderr)) == 1 and 'sprites_google.webp' in p.stderr
 
+def test_hub_out_of_reach(tmp_path):
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path/'a.png')
+    code, _, err = call('mgca_segment', tmp_path/'a.png', '--classes', 'fox', '--model', 'open_clip:ViT-B-16/laion2b_s34b_b88k', '--out', tmp_path/'o', env=dict(HF_HOME=str(tmp_path)))
+    assert code == 1 and len(one_line(err)) == 1 and 'https://huggingface.co/laion' in err and '--model tiny' in err
+
 def test_quickstart_repeats_itself(tmp_path):
     for d in 'ab':
         code, out, err = call('mgca_quickstart', '--out', tmp_path/d, '--minutes', .2)
