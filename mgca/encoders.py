@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['PROMPTS', 'MODES', 'NORMS', 'fill_prompts', 'average_prompts', 'resize_positions', 'embed_patches', 'gaussian_bias',
-           'queries_keys_values', 'attend', 'attention_branch', 'mlp_branch', 'last_block', 'to_map', 'ClipTail',
-           'TimmTail', 'timm_tokens', 'any_size', 'why_not_dense', 'check_images', 'pad_to', 'ClipEncoder',
-           'read_tokens', 'encode_image', 'encode_dense', 'encode_sentences', 'encode_text', 'text_tower',
-           'warn_truncated', 'expand_token_rows', 'quiet', 'load_tiny', 'checkpoint_path', 'where_to_get',
+           'in_projections', 'split_heads', 'queries_keys', 'attend', 'attention_branch', 'mlp_branch', 'last_block',
+           'to_map', 'ClipTail', 'TimmTail', 'timm_tokens', 'any_size', 'why_not_dense', 'check_images', 'pad_to',
+           'ClipEncoder', 'read_tokens', 'encode_image', 'encode_dense', 'encode_sentences', 'encode_text',
+           'text_tower', 'warn_truncated', 'expand_token_rows', 'quiet', 'load_tiny', 'checkpoint_path', 'where_to_get',
            'load_open_clip', 'LiteEncoder', 'load_encoder']
 
 # %% ../nbs/02_encoders.ipynb #c004
@@ -95,21 +95,33 @@ def gaussian_bias(h,     # grid rows
     return F.pad(torch.exp(-torch.cdist(p, p).square()/(2*std**2)), (first, 0, first, 0))
 
 # %% ../nbs/02_encoders.ipynb #c020
-def queries_keys_values(attn, # attention module of open_clip or timm
-                        x,    # (B,T,W) tokens after the layer norm
-                        rope=None, # rotary positions of the patches
-                       ):     # three of (B,heads,T,W/heads)
-    "What an attention module compares and carries"
-    if isinstance(attn, nn.MultiheadAttention): parts = F.linear(x, attn.in_proj_weight, attn.in_proj_bias).chunk(3, -1)
-    elif attn.qkv is None: parts = attn.q_proj(x), attn.k_proj(x), attn.v_proj(x)
-    elif getattr(attn, 'q_bias', None) is not None: parts = F.linear(x, attn.qkv.weight, torch.cat([attn.q_bias, attn.k_bias, attn.v_bias])).chunk(3, -1)
-    else: parts = attn.qkv(x).chunk(3, -1)
-    q, k, v = (p.unflatten(-1, (attn.num_heads, p.shape[-1]//attn.num_heads)).transpose(1, 2) for p in parts)
+def in_projections(attn, # attention module of open_clip or timm
+                  ):     # three pairs (weight, bias), for queries, keys and values
+    "What an attention module compares and carries, whichever library wrote it"
+    if isinstance(attn, nn.MultiheadAttention):
+        weights = attn.in_proj_weight.chunk(3) if attn.in_proj_weight is not None else (attn.q_proj_weight, attn.k_proj_weight, attn.v_proj_weight)
+        return [*zip(weights, attn.in_proj_bias.chunk(3))]
+    if attn.qkv is None: return [(p.weight, p.bias) for p in (attn.q_proj, attn.k_proj, attn.v_proj)]
+    if getattr(attn, 'q_bias', None) is not None: biases = attn.q_bias, attn.k_bias, attn.v_bias
+    else: biases = (None,)*3 if attn.qkv.bias is None else attn.qkv.bias.chunk(3)
+    return [*zip(attn.qkv.weight.chunk(3), biases)]
+
+def split_heads(x,     # (B,T,W)
+                heads, # how many
+               ):      # (B,heads,T,W/heads)
+    "A view for each head"
+    return x.unflatten(-1, (heads, x.shape[-1]//heads)).transpose(1, 2)
+
+def queries_keys(attn, # attention module
+                 x,    # (B,T,W) tokens after the layer norm
+                 rope=None, # (h*w,.) rotary positions of the patches
+                ):     # two of (B,heads,T,W/heads)
+    "What is compared with what"
+    q, k = (split_heads(F.linear(x, w, b), attn.num_heads) for w, b in in_projections(attn)[:2])
     if hasattr(attn, 'q_norm'): q, k = attn.q_norm(q), attn.k_norm(k)
-    if rope is not None:
-        n, half = attn.num_prefix_tokens, getattr(attn, 'rotate_half', False)  # the first tokens have no place
-        q, k = (torch.cat([t[:, :, :n], apply_rot_embed_cat(t[:, :, n:], rope, half=half)], 2).type_as(v) for t in (q, k))
-    return q, k, v
+    if rope is None: return q, k
+    n, half = x.shape[1] - len(rope), getattr(attn, 'rotate_half', False)  # class tokens have no place
+    return tuple(torch.cat([t[:, :, :n], apply_rot_embed_cat(t[:, :, n:], rope, half=half)], 2) for t in (q, k))
 
 def attend(attn, # attention module of open_clip or timm
            x,    # (B,T,W) tokens after the layer norm
@@ -118,13 +130,14 @@ def attend(attn, # attention module of open_clip or timm
            rope=None, # rotary positions of the patches
           ):     # (B,T,W)
     "Self-attention in one of the dense readings"
-    q, k, v = queries_keys_values(attn, x, rope)
+    if mode not in MODES: raise UserError(f'unknown feature mode {mode!r}; use one of {", ".join(MODES)}')
+    v = split_heads(F.linear(x, *in_projections(attn)[2]), attn.num_heads)
+    if mode != 'maskclip': q, k = (t.to(v.dtype) for t in queries_keys(attn, x, rope))
     if mode == 'maskclip': out = v
     elif mode == 'clearclip': out = F.scaled_dot_product_attention(q, q, v)
     elif mode == 'sclip': out = F.scaled_dot_product_attention(q, q, v) + F.scaled_dot_product_attention(k, k, v)
     elif mode == 'naclip': out = F.scaled_dot_product_attention(k, k, v, attn_mask=gaussian_bias(*grid, first=x.shape[1] - grid[0]*grid[1]).to(v))
-    elif mode == 'full': out = F.scaled_dot_product_attention(q, k, v)
-    else: raise UserError(f'unknown feature mode {mode!r}; use one of {", ".join(MODES)}')
+    else: out = F.scaled_dot_product_attention(q, k, v)
     out = out.transpose(1, 2).flatten(2)
     if isinstance(attn, nn.MultiheadAttention): return attn.out_proj(out)
     out = getattr(attn, 'norm', nn.Identity())(out)
@@ -193,9 +206,7 @@ class ClipTail(nn.Module):
                ):  # (...,D) in the joint space
         "The head, token by token"
         if self.pool is not None:  # CoCa: a query that sees one token only
-            a, x = self.pool.attn, self.pool.ln_k(x)
-            weight = a.in_proj_weight[-a.embed_dim:] if a.v_proj_weight is None else a.v_proj_weight
-            x = a.out_proj(F.linear(x, weight, a.in_proj_bias[-a.embed_dim:]))
+            x = self.pool.attn.out_proj(F.linear(self.pool.ln_k(x), *in_projections(self.pool.attn)[2]))
         return self.norm(x) @ self.proj
 
 class TimmTail(nn.Module):

@@ -62,7 +62,7 @@ class TrainConfig:
     tau_own:float = .05      # temperature of the competition among a caption's own texts
 
 # %% ../nbs/06_train.ipynb #c009
-PRESETS = {'lite': dict(lr=2e-3, batch=64, steps=400, cache=8100, tau_obj=.15, kappa=.7, w_area=0.)} # other defaults, by encoder pair
+PRESETS = {'lite': dict(lr=2e-3, batch=64, steps=300, cache=8000, tau_obj=.15, kappa=.7, w_area=0., w_own=0., w_reg=.1, w_pix=.1)} # other defaults, by encoder pair
 
 def configure(overrides=(), # list of 'key=value' strings
               **known,      # values already decided
