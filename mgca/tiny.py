@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from open_clip.model import CLIP, resize_pos_embed
 from safetensors.torch import save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from .core import asset_path, autocast_for, has_bf16, set_seed
+from .core import asset_path, autocast_for, set_seed
 from .encoders import embed_patches, encode_image, encode_text, last_block
 from .scenes import (BACKGROUNDS, COUNTS, OPENINGS, PLACES, SEEN, UNSEEN, caption_scene, object_table, plan_scene, render_scene)
 

@@ -54,6 +54,7 @@ class TrainConfig:
     regions:int = 12         # meta-points R an image
     k_n:int = 64             # hardest texts or regions a positive is contrasted with
     k_pix:int = 10           # positive pixels an image and text
+    chunk:int = 0            # images whose similarities with all texts are held at once; 0 for the whole batch
     hard:str = 'random'      # which positive pixels: hard, easy or random
     rho_pos:float = .6       # least share of a region (or pixel) a text must win to claim it
     kappa:float = .9         # texts more alike than this are never negatives of each other
@@ -144,6 +145,8 @@ def load_model(name='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], or a fold
     if (path/'last').is_dir(): path = path/'last'
     if (path/'config.json').exists():
         saved = json.loads((path/'config.json').read_text())
+        strange = set(saved) - {f.name for f in fields(TrainConfig)}
+        if strange: raise UserError(f'{path} was saved by another version of mgca, which knew {min(strange)!r}; train again, or use that version')
         cfg = TrainConfig(**{**saved, 'scales': tuple(saved['scales'])})
         model = MGCA(cfg)
         missing, unexpected = model.load_state_dict(load_file(path/'model.safetensors'), strict=False)
@@ -151,6 +154,8 @@ def load_model(name='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], or a fold
         if wrong: raise UserError(f'{path}: weights do not fit the configuration ({wrong[0]}); train again or fix config.json')
     elif path.exists(): raise UserError(f'{path} holds no config.json; give the --out folder of mgca_train')
     else: model = MGCA(TrainConfig(model=str(name)))
+    if not (model.enc.aligned or (path/'config.json').exists()):
+        raise UserError(f'{name} has no trained decoder; run mgca_train --model {name} --out DIR on captioned images, then use --model DIR')
     return model.to(device).eval()
 
 # %% ../nbs/06_train.ipynb #c019
@@ -180,6 +185,8 @@ class FeatureCache:
                 feats.append(frozen_features(enc, imgs.to(device).float()/255).half().cpu())
                 self.captions += captions
                 bar.update(len(captions))
+                done = len(self.captions)
+                if progress and bar.disable and done*4//n > (done - len(captions))*4//n: print(f'frozen features: {min(done, n)} of {n} images', flush=True)
                 if len(self.captions) >= n: break
         if not feats: raise UserError('the training data gave no captioned image; look at the counts of skipped samples')
         self.feats = torch.cat(feats)[:n]
@@ -225,7 +232,7 @@ def train_step(model, # `MGCA`
     device = model.temps.mask_scale.device
     texts, own = batch_texts(nouns)
     with autocast_for(device, model.cfg.precision): emb = model(feats.to(device))
-    loss, parts = objective_loss(emb.float(), encode_text(model.enc, texts), own.to(device), model.temps, model.cfg, progress)
+    loss, parts = objective_loss(emb, encode_text(model.enc, texts), own.to(device), model.temps, model.cfg, progress)
     opt.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_((p for p in model.parameters() if p.requires_grad), model.cfg.clip_norm)

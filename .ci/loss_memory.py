@@ -1,0 +1,38 @@
+"""Peak memory and time of the losses at CC3M scale, forward and backward.
+
+    python .ci/loss_memory.py [--images 256 --side 56 --dim 512 --texts 256 --chunk 8] [--device cpu]
+
+Memory is counted above the inputs (embeddings, texts); the gradient of the embeddings is part of it.
+The comparison in time is made at a size where the batch at once fits (--side 28, fewer images).
+"""
+import argparse, json, resource, subprocess, sys, time
+import torch
+import torch.nn.functional as F
+from mgca.losses import Temperatures, objective_loss
+from mgca.train import TrainConfig
+
+def once(a, images, chunk, repeats):
+    torch.manual_seed(0)
+    device = torch.device(a.device)
+    emb = torch.randn(images, a.dim, a.side, a.side, device=device).requires_grad_()
+    text, own = F.normalize(torch.randn(a.texts, a.dim, device=device), dim=-1), torch.zeros(images, a.texts, dtype=torch.bool, device=device)
+    own[torch.arange(images), torch.arange(images) % a.texts] = own[torch.arange(images), (torch.arange(images)*7 + 1) % a.texts] = True
+    temps, cfg, seconds = Temperatures().to(device), TrainConfig(chunk=chunk, k_n=64), []
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20
+    if device.type == 'cuda': torch.cuda.reset_peak_memory_stats(); before = torch.cuda.memory_allocated()/2**30
+    for _ in range(repeats):
+        emb.grad, t = None, time.time()
+        objective_loss(emb, text, own, temps, cfg)[0].backward()
+        if device.type == 'cuda': torch.cuda.synchronize()
+        seconds.append(time.time() - t)
+    peak = torch.cuda.max_memory_allocated()/2**30 if device.type == 'cuda' else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20
+    return dict(images=images, chunk=chunk, gib_above_inputs=round(peak - before, 2), seconds=round(sorted(seconds)[len(seconds)//2], 2))
+
+if __name__ == '__main__':
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in dict(images=256, side=56, dim=512, texts=256, chunk=8, small=32, repeats=3).items(): p.add_argument(f'--{name}', type=int, default=value)
+    p.add_argument('--device', default='cpu'); p.add_argument('--one', default='')
+    a = p.parse_args()
+    if a.one: print(json.dumps(once(a, *json.loads(a.one)))); sys.exit()
+    for case in ((a.images, a.chunk, 1), (a.small, a.chunk, a.repeats), (a.small, 0, a.repeats)):  # a process each: peak memory never falls
+        print(subprocess.run([sys.executable, __file__, *sys.argv[1:], '--one', json.dumps(case)], check=True, text=True, capture_output=True).stdout.strip(), flush=True)

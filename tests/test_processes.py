@@ -1,0 +1,49 @@
+"The losses across processes equal those of one process on the joined batch."
+import pytest, torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+import torch.nn as nn
+import torch.nn.functional as F
+from mgca.losses import Temperatures, gather_rows, objective_loss
+from mgca.train import TrainConfig
+
+B, D, H, U = 8, 6, 5, 12
+OBJECTIVES = 'image', 'tcl', 'mgca'
+
+def problem(objective):
+    g = torch.Generator().manual_seed(0)
+    feats, text = torch.randn(B, D, H, H, generator=g), F.normalize(torch.randn(U, D, generator=g), dim=-1)
+    own = torch.rand(B, U, generator=g) < .2
+    own[:, 0] |= ~own.any(1)
+    own[0] = False; own[0, 3] = True  # processes then hold different numbers of rows
+    cfg = TrainConfig(objective=objective, hard='hard', regions=4, rho_pos=.4, k_n=3, k_pix=2, chunk=0 if objective == 'tcl' else 2)
+    torch.manual_seed(1)
+    return feats, text, own, cfg, nn.Conv2d(D, D, 1), Temperatures()
+
+def gradients(*modules): return {f'{i}.{n}': p.grad for i, m in enumerate(modules) for n, p in m.named_parameters() if p.grad is not None}
+
+def work(rank, world, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=world)
+    mine, results = slice(rank*B//world, (rank + 1)*B//world), {}
+    for objective in OBJECTIVES:
+        feats, text, own, cfg, layer, temps = problem(objective)
+        loss, _ = objective_loss(layer(feats[mine]), text, own[mine], temps, cfg, join=gather_rows)
+        loss.backward()
+        results[objective] = dict(loss=loss.item(), grads=gradients(layer, temps))
+        for g in results[objective]['grads'].values(): dist.all_reduce(g); g /= world  # what data-parallel training does
+    if rank == 0: torch.save(results, f'{folder}/results.pt')
+    dist.destroy_process_group()
+
+@pytest.mark.parametrize('world', [2, 4])
+def test_processes_equal_one(tmp_path, world):
+    mp.spawn(work, (world, str(tmp_path)), nprocs=world)
+    several = torch.load(tmp_path/'results.pt', weights_only=True)
+    for objective in OBJECTIVES:
+        feats, text, own, cfg, layer, temps = problem(objective)
+        loss, _ = objective_loss(layer(feats), text, own, temps, cfg)
+        loss.backward()
+        assert abs(several[objective]['loss'] - loss.item()) < 1e-5, objective
+        grads = gradients(layer, temps)
+        assert set(grads) == set(several[objective]['grads'])
+        for n, g in grads.items(): torch.testing.assert_close(several[objective]['grads'][n], g, atol=1e-5, rtol=1e-4)
