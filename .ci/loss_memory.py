@@ -35,4 +35,4 @@ if __name__ == '__main__':
     a = p.parse_args()
     if a.one: print(json.dumps(once(a, *json.loads(a.one)))); sys.exit()
     for case in ((a.images, a.chunk, 1), (a.small, a.chunk, a.repeats), (a.small, 0, a.repeats)):  # a process each: peak memory never falls
-        print(subprocess.run([sys.executable, __file__, *sys.argv[1:], '--one', json.dumps(case)], check=True, text=True, capture_output=True).stdout.strip(), flush=True)
+        print(subprocess.run([sys.executable, __file__, *sys.argv[1:], '--one', json.dumps(case)], check=True, text=True, stdout=subprocess.PIPE).stdout.strip(), flush=True)

@@ -48,7 +48,8 @@ def own_share(sim, # (B,U,N) cosines
               tau=.05, # temperature of the competition
              ):    # (B,U,N); sums to one over the own texts, zero elsewhere
     "Each pixel's split among its caption's texts"
-    return (sim/tau).masked_fill(~own[..., None], -torch.inf).softmax(1)
+    other = ~own[..., None] & own.any(1)[:, None, None]  # an image without texts would be all -inf, and its gradient nan
+    return (sim/tau).masked_fill(other, -torch.inf).softmax(1)*own[..., None]
 
 # %% ../nbs/04_correspondence.ipynb #c016
 def farthest_points(emb, # (B,N,D) unit-norm embeddings

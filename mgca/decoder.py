@@ -59,7 +59,7 @@ class ClipEnds(nn.Module):
                 ):
         super().__init__()
         self.width, self.tail = enc.width, copy.deepcopy(enc.tail).requires_grad_(True)
-        with torch.enable_grad(): self.leave(self.enter(torch.zeros(1, self.width, 1, 1))).sum().backward()
+        with torch.enable_grad(): self.leave(self.enter(next(self.tail.parameters()).new_zeros(1, self.width, 1, 1))).sum().backward()
         for p in self.parameters(): p.requires_grad_(p.grad is not None); p.grad = None  # the value path has no use for queries
 
     def enter(self,

@@ -8,7 +8,7 @@ __all__ = ['PROMPTS', 'MODES', 'NORMS', 'fill_prompts', 'average_prompts', 'resi
            'to_map', 'ClipTail', 'TimmTail', 'timm_tokens', 'any_size', 'why_not_dense', 'check_images', 'pad_to',
            'ClipEncoder', 'read_tokens', 'encode_image', 'encode_dense', 'encode_sentences', 'encode_text',
            'text_tower', 'warn_truncated', 'expand_token_rows', 'quiet', 'load_tiny', 'checkpoint_path', 'where_to_get',
-           'load_open_clip', 'LiteEncoder', 'load_encoder']
+           'weights_config', 'load_open_clip', 'LiteEncoder', 'load_encoder']
 
 # %% ../nbs/02_encoders.ipynb #c004
 import logging, os, warnings
@@ -23,7 +23,7 @@ from open_clip.timm_model import TimmModel
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from safetensors.torch import load_file
-from timm.layers import Format, apply_rot_embed_cat
+from timm.layers import Format, HybridEmbed, apply_rot_embed_cat
 from timm.models.eva import Eva, EvaBlock, EvaBlockPostNorm
 from timm.models.vision_transformer import Block, VisionTransformer as TimmViT
 from .core import UserError, asset_path
@@ -43,7 +43,7 @@ def fill_prompts(class_names, # list of C names; synonyms as 'tv|television'
     "Every sentence that stands for each class"
     if isinstance(class_names, str): raise UserError('class_names must be a list of names, not one string')
     names = [c.strip() for c in class_names]
-    if not names or not all(names): raise UserError('the list of classes is empty or holds an empty name; give at least one word')
+    if not names or not all(s.strip() for c in names for s in c.split('|')): raise UserError('the list of classes is empty or holds an empty name; give at least one word')
     twice = sorted({c for c in names if names.count(c) > 1})
     if twice: raise UserError(f'class {twice[0]!r} is listed twice; remove one')
     if isinstance(templates, str) and templates not in PROMPTS: raise UserError(f'unknown prompts {templates!r}; use one of {", ".join(PROMPTS)}')
@@ -123,6 +123,7 @@ def queries_keys(attn, # attention module
     n, half = x.shape[1] - len(rope), getattr(attn, 'rotate_half', False)  # class tokens have no place
     return tuple(torch.cat([t[:, :, :n], apply_rot_embed_cat(t[:, :, n:], rope, half=half)], 2) for t in (q, k))
 
+# %% ../nbs/02_encoders.ipynb #c021
 def attend(attn, # attention module of open_clip or timm
            x,    # (B,T,W) tokens after the layer norm
            mode, # one of `MODES`
@@ -143,7 +144,7 @@ def attend(attn, # attention module of open_clip or timm
     out = getattr(attn, 'norm', nn.Identity())(out)
     return attn.proj(out if getattr(attn, 'gate', None) is None else out*attn.gate(x).sigmoid())
 
-# %% ../nbs/02_encoders.ipynb #c023
+# %% ../nbs/02_encoders.ipynb #c024
 def attention_branch(block, # transformer block
                      x,     # (B,T,W) tokens entering it
                      mode,  # one of `MODES`
@@ -167,6 +168,7 @@ def mlp_branch(block, # transformer block
     if isinstance(block, EvaBlock): return m if block.gamma_2 is None else block.gamma_2*m
     return block.ls2(m)
 
+# %% ../nbs/02_encoders.ipynb #c025
 def last_block(block, # transformer block of open_clip or timm
                x,     # (B,T,W) tokens entering it
                mode,  # one of `MODES`
@@ -185,7 +187,7 @@ def to_map(tokens, # (B,T,D); the last h*w are the patches
     "Drop the class token, fold the rest into a map"
     return tokens[:, -grid[0]*grid[1]:].transpose(1, 2).unflatten(2, grid)
 
-# %% ../nbs/02_encoders.ipynb #c028
+# %% ../nbs/02_encoders.ipynb #c030
 class ClipTail(nn.Module):
     "Last block and head of open_clip's own ViT"
     def __init__(self,
@@ -209,6 +211,7 @@ class ClipTail(nn.Module):
             x = self.pool.attn.out_proj(F.linear(self.pool.ln_k(x), *in_projections(self.pool.attn)[2]))
         return self.norm(x) @ self.proj
 
+# %% ../nbs/02_encoders.ipynb #c031
 class TimmTail(nn.Module):
     "Last block and head of a timm ViT inside open_clip's TimmModel"
     def __init__(self,
@@ -236,7 +239,7 @@ class TimmTail(nn.Module):
             x = x + p.mlp(p.norm(x))
         return self.proj(x)
 
-# %% ../nbs/02_encoders.ipynb #c030
+# %% ../nbs/02_encoders.ipynb #c033
 def timm_tokens(trunk, # timm VisionTransformer or Eva
                 x,     # (B,3,H,W) normalised, H and W multiples of the patch
                ):      # (B,T,W) tokens entering the last block, (h,w)
@@ -267,7 +270,7 @@ def why_not_dense(visual, # image tower of an open_clip model
     if getattr(trunk, 'rope_mixed', False): return 'each of its blocks has rotary positions of its own'
     return 'its rotary positions are fixed' if getattr(trunk, 'rope', None) is not None and getattr(trunk.rope, 'bands', None) is None else None
 
-# %% ../nbs/02_encoders.ipynb #c031
+# %% ../nbs/02_encoders.ipynb #c034
 def check_images(imgs, # what the user gave
                 ):     # the same, if it is (B,3,H,W) float and finite
     "One clear error for each kind of bad image batch"
@@ -284,7 +287,7 @@ def pad_to(imgs,  # (B,3,H,W)
     H, W = imgs.shape[-2:]
     return F.pad(imgs, (0, -W % patch, 0, -H % patch))
 
-# %% ../nbs/02_encoders.ipynb #c033
+# %% ../nbs/02_encoders.ipynb #c036
 class ClipEncoder(nn.Module):
     "A frozen ViT with its text tower, as open_clip builds them"
     aligned = True  # image and text share a space before any training of ours
@@ -306,31 +309,38 @@ class ClipEncoder(nn.Module):
         else:
             any_size(vit.trunk)
             self.tail, self.width, grid = TimmTail(vit), vit.trunk.embed_dim, vit.trunk.patch_embed.grid_size
-            with torch.no_grad(): self.dim = self.tail.project(torch.zeros(1, 1, self.width)).shape[-1]
-        self.patch_size = self.stride = vit.image_size[0]//grid[0]
+            with torch.no_grad(): self.dim = self.tail.project(next(self.tail.parameters()).new_zeros(1, 1, self.width)).shape[-1]
+        stem = vit if own else vit.trunk.patch_embed
+        self.patch_size = self.stride = vit.image_size[0]//grid[0] if isinstance(stem, HybridEmbed) else stem.patch_size[0]  # a convolutional stem has strides of its own
+        self.native = tuple(vit.image_size), (grid[0]*self.patch_size, grid[1]*self.patch_size)
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def train(self, mode=True): return super().train(False)  # frozen: dropout must never wake up
 
-    def forward(self,
-                imgs, # (B,3,H,W) in [0,1]
-               ):     # (B,T,W) tokens entering the last block, (h,w)
-        "Everything before the last block, which the dense readings share"
-        x, vit = pad_to((imgs - self.mean)/self.std, self.patch_size), self.model.visual
-        if isinstance(vit, TimmModel): return timm_tokens(vit.trunk, x)
-        x, grid = embed_patches(vit, x)
-        for block in vit.transformer.resblocks[:-1]: x = block(x)
-        return x, grid
+# %% ../nbs/02_encoders.ipynb #c037
+@patch
+def forward(self:ClipEncoder,
+            imgs, # (B,3,H,W) in [0,1]
+           ):     # (B,T,W) tokens entering the last block, (h,w)
+    "Everything before the last block, which the dense readings share"
+    vit, (size, whole) = self.model.visual, self.native
+    if tuple(imgs.shape[-2:]) == size: imgs = imgs[..., :whole[0], :whole[1]]  # as in training: a border too narrow for a patch is left out
+    x = pad_to((imgs - self.mean)/self.std, self.patch_size)
+    if isinstance(vit, TimmModel): return timm_tokens(vit.trunk, x)
+    x, grid = embed_patches(vit, x)
+    for block in vit.transformer.resblocks[:-1]: x = block(x)
+    return x, grid
 
-    def pooled(self,
-               x, # (B,T,W) tokens after the last block
-              ):  # (B,D)
-        "The head as open_clip runs it"
-        vit = self.model.visual
-        return vit.head(vit.trunk.forward_head(vit.trunk.norm(x))) if isinstance(vit, TimmModel) else vit._pool(x)[0] @ vit.proj
+@patch
+def pooled(self:ClipEncoder,
+           x, # (B,T,W) tokens after the last block
+          ):  # (B,D)
+    "The head as open_clip runs it"
+    vit = self.model.visual
+    return vit.head(vit.trunk.forward_head(vit.trunk.norm(x))) if isinstance(vit, TimmModel) else vit._pool(x)[0] @ vit.proj
 
-# %% ../nbs/02_encoders.ipynb #c035
+# %% ../nbs/02_encoders.ipynb #c039
 def read_tokens(enc,  # `ClipEncoder`
                 imgs, # (B,3,H,W) in [0,1]
                ):     # (B,T,W) tokens entering the last block, (h,w)
@@ -355,7 +365,7 @@ def encode_dense(enc,  # `ClipEncoder`
     x, grid = read_tokens(enc, imgs)
     return enc.tail.project(to_map(enc.tail(x, mode, grid), grid).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
-# %% ../nbs/02_encoders.ipynb #c037
+# %% ../nbs/02_encoders.ipynb #c041
 @torch.no_grad()
 def encode_sentences(enc,       # an encoder pair
                      sentences, # list of S strings
@@ -380,12 +390,12 @@ def encode_text(enc,         # an encoder pair
     embs = encode_sentences(enc, [s for group in sentences for s in group])
     return average_prompts(embs, [len(group) for group in sentences], normalise_first)
 
-# %% ../nbs/02_encoders.ipynb #c038
+# %% ../nbs/02_encoders.ipynb #c042
 def text_tower(self, sentences): # list of strings -> (S,D)
     "CLIP's text tower"
     t = self.tokenizer
     warn_truncated(sentences, (lambda s: len(t.encode(s)) + 2) if isinstance(t, SimpleTokenizer) else (lambda s: len(t.tokenizer(s)['input_ids'])), t.context_length)
-    return self.model.encode_text(t(sentences).to(self.mean.device))
+    return self.model.encode_text(t(sentences).to(self.mean.device), normalize=False)
 
 ClipEncoder.text_tower = text_tower
 
@@ -401,10 +411,10 @@ def warn_truncated(sentences, # list of strings
                   ):          # None
     "Say so when a prompt is longer than the text tower reads"
     for s in sentences:
-        n = count(s) if len(s) > limit - 2 else 0  # a token is at least a character
+        n = count(s) if len(s.encode()) > limit - 2 else 0  # a token is at least a byte
         if n > limit: warnings.warn(f'a prompt of {n} tokens was truncated to {limit}: {s[:60]!r} ...')
 
-# %% ../nbs/02_encoders.ipynb #c050
+# %% ../nbs/02_encoders.ipynb #c054
 def expand_token_rows(rows,  # (V,W) trained rows
                       ids,   # (V,) their places
                       total=49408, # rows of CLIP's table
@@ -414,13 +424,14 @@ def expand_token_rows(rows,  # (V,W) trained rows
     table[ids.long()] = rows
     return table
 
-# %% ../nbs/02_encoders.ipynb #c052
+# %% ../nbs/02_encoders.ipynb #c056
 @contextmanager
 def quiet():
     "open_clip logs what our own messages say better"
+    before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try: yield
-    finally: logging.disable(logging.NOTSET)
+    finally: logging.disable(before)
 
 def load_tiny(path=None, # a .safetensors written by `mgca.tiny.save_tiny`; the packaged one when None
              ):          # `ClipEncoder`
@@ -433,8 +444,8 @@ def load_tiny(path=None, # a .safetensors written by `mgca.tiny.save_tiny`; the 
     model.load_state_dict(state)
     return ClipEncoder(model, open_clip.get_tokenizer('mgca-tiny'), 'tiny', prompts='scene')
 
-# %% ../nbs/02_encoders.ipynb #c053
-NORMS = {'clip': (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD), 'imagenet': (open_clip.constants.IMAGENET_MEAN, open_clip.constants.IMAGENET_STD)}
+# %% ../nbs/02_encoders.ipynb #c057
+NORMS = {'half': ((.5,)*3, (.5,)*3), 'clip': (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD), 'imagenet': (open_clip.constants.IMAGENET_MEAN, open_clip.constants.IMAGENET_STD)}
 
 def checkpoint_path(tag, # what stands after the model's name
                    ):    # the path, or the tag itself when it names pretrained weights
@@ -453,14 +464,28 @@ def where_to_get(arch, # name of an open_clip model
     "What to download, and where to put it"
     offline = 'without any network use --model tiny or --model lite'
     if arch.startswith('hf-hub:'): return f'where there is a network run: hf download {arch.removeprefix("hf-hub:")}, copy that folder here and use open_clip:local-dir:FOLDER; {offline}'
+    if arch.startswith('local-dir:'): return 'the folder must hold open_clip_config.json and the weights'
     if not tag:
         cfg = open_clip.get_model_config(arch)['text_cfg']
         parts = sorted({cfg[k] for k in ('hf_model_name', 'hf_tokenizer_name') if k in cfg})
+        if not parts: return offline
         return f'its text side needs {" and ".join(parts)}; where there is a network run: hf download {" ".join(parts)}, and copy the cache folder (HF_HOME) here; {offline}'
     source = open_clip.pretrained.get_pretrained_cfg(arch, tag)
+    if source.get('quick_gelu') and f'{arch}-quickgelu' in open_clip.list_models(): arch += '-quickgelu'  # a file does not say which activation it was trained with
     source = f"https://huggingface.co/{source['hf_hub'].rstrip('/')}" if source.get('hf_hub') else source.get('url')
-    return f'where there is a network download the weights from {source}, copy them here and use open_clip:{arch}/FILE.safetensors; {offline}'
+    return f'where there is a network download the weights from {source}, copy them here and use open_clip:{arch}/FILE (pickled:FILE unless it is .safetensors); {offline}'
 
+# %% ../nbs/02_encoders.ipynb #c058
+def weights_config(arch, # name of an open_clip model
+                   weights, # tag, file, or None
+                  ):     # dict, maybe with quick_gelu, mean, std
+    "What open_clip knows of these weights; of a file, the normalisation that all weights of the architecture share"
+    if ':' in arch or weights is None: return {}
+    if open_clip.pretrained.is_pretrained_cfg(arch, weights): return open_clip.pretrained.get_pretrained_cfg(arch, weights)
+    norms = {(tuple(c['mean']), tuple(c['std'])) for t in open_clip.list_pretrained_tags_by_model(arch) if (c := open_clip.pretrained.get_pretrained_cfg(arch, t)).get('mean')}
+    return dict(zip(('mean', 'std'), norms.pop())) if len(norms) == 1 else {}
+
+# %% ../nbs/02_encoders.ipynb #c059
 def load_open_clip(name, # NAME (random weights), NAME/PRETRAINED, NAME/FILE.safetensors, hf-hub:ORG/REPO or local-dir:FOLDER
                    normalise='model', # 'model': as its weights were trained; or 'clip', 'imagenet'
                   ):     # `ClipEncoder`
@@ -473,8 +498,9 @@ def load_open_clip(name, # NAME (random weights), NAME/PRETRAINED, NAME/FILE.saf
     if weights and not os.path.exists(weights) and not open_clip.pretrained.is_pretrained_cfg(arch, weights):
         raise UserError(f'{arch} has no weights {tag!r}; it has {", ".join(open_clip.list_pretrained_tags_by_model(arch)) or "none"}, or give a .safetensors file')
     if not tag and ':' not in arch: warnings.warn(f'{arch} gets random weights; name trained ones as open_clip:{arch}/TAG')
+    known = weights_config(arch, weights)
     try:
-        with quiet(): model, _, prep = open_clip.create_model_and_transforms(arch, pretrained=weights, weights_only=True)
+        with quiet(): model, _, prep = open_clip.create_model_and_transforms(arch, pretrained=weights, weights_only=True, force_quick_gelu=bool(known.get('quick_gelu')))
     except Exception as e:  # torch, safetensors, open_clip and the hub's client each have their own kinds
         if weights and os.path.exists(weights): raise UserError(f'{weights} does not hold weights of {arch}: {str(e)[:200]}') from e
         raise UserError(f'cannot load {name} ({type(e).__name__}): {where_to_get(arch, tag)}') from e
@@ -482,10 +508,10 @@ def load_open_clip(name, # NAME (random weights), NAME/PRETRAINED, NAME/FILE.saf
         try: return open_clip.get_tokenizer(arch)
         except Exception as e: raise UserError(f'the tokenizer of {arch} is on a hub that cannot be reached ({type(e).__name__}): {where_to_get(arch, "")}') from e
     norm = prep.transforms[-1]
-    mean, std = (norm.mean, norm.std) if normalise == 'model' else NORMS[normalise]
+    mean, std = (known.get('mean') or norm.mean, known.get('std') or norm.std) if normalise == 'model' else NORMS[normalise]
     return ClipEncoder(model, tokenizer, f'open_clip:{name}', mean=mean, std=std)
 
-# %% ../nbs/02_encoders.ipynb #c066
+# %% ../nbs/02_encoders.ipynb #c072
 class LiteEncoder(nn.Module):
     "EfficientNet-Lite0 features at strides 16 and 32, MiniLM sentence embeddings; both frozen"
     aligned, name, prompts, stride, image_size, dim, width = False, 'lite', 'plain', 16, 224, 384, 432
@@ -509,27 +535,30 @@ class LiteEncoder(nn.Module):
 
     def train(self, mode=True): return super().train(False)
 
-    def forward(self,
-                imgs, # (B,3,H,W) in [0,1]
-               ):     # (B,432,h,w) at stride 16
-        "Both strides side by side"
-        x = pad_to((imgs - self.mean)*255/128, 32).contiguous(memory_format=torch.channels_last)
-        few = len(x) if x.is_cuda else 4  # two CPU cores read 155 images/s four at a time and 30 with 48 at once, which overflow the caches
-        return torch.cat([self.two_strides(part) for part in x.split(few)])[..., :-(-imgs.shape[-2]//16), :-(-imgs.shape[-1]//16)]
+# %% ../nbs/02_encoders.ipynb #c073
+@patch
+def forward(self:LiteEncoder,
+            imgs, # (B,3,H,W) in [0,1]
+           ):     # (B,432,h,w) at stride 16
+    "Both strides side by side"
+    x = pad_to((imgs - self.mean)*255/128, 32).contiguous(memory_format=torch.channels_last)
+    few = len(x) if x.is_cuda else 4  # two CPU cores read 155 images/s four at a time and 30 with 48 at once, which overflow the caches
+    return torch.cat([self.two_strides(part) for part in x.split(few)])[..., :-(-imgs.shape[-2]//16), :-(-imgs.shape[-1]//16)]
 
-    def two_strides(self,
-                    x, # (B,3,H,W) normalised, H and W multiples of 32
-                   ):  # (B,432,H/16,W/16)
-        "Stride-16 features beside upsampled stride-32 features, each scaled to unit mean square"
-        x, maps = self.net._swish(self.net._bn0(self.net._conv_stem(x))), {}
-        for block in self.net._blocks:
-            x = block(x)
-            maps[x.shape[1]] = x  # the last map of each width
-        fine, coarse = maps[112], F.interpolate(maps[320], scale_factor=2, mode='bilinear', align_corners=False)
-        maps = [m/m.square().mean((1, 2, 3), keepdim=True).sqrt() for m in (fine, coarse)]
-        return torch.cat(maps, 1)
+@patch
+def two_strides(self:LiteEncoder,
+                x, # (B,3,H,W) normalised, H and W multiples of 32
+               ):  # (B,432,H/16,W/16)
+    "Stride-16 features beside upsampled stride-32 features, each scaled to unit mean square"
+    x, maps = self.net._swish(self.net._bn0(self.net._conv_stem(x))), {}
+    for block in self.net._blocks:
+        x = block(x)
+        maps[x.shape[1]] = x  # the last map of each width
+    fine, coarse = maps[112], F.interpolate(maps[320], scale_factor=2, mode='bilinear', align_corners=False)
+    maps = [m/m.square().mean((1, 2, 3), keepdim=True).sqrt() for m in (fine, coarse)]
+    return torch.cat(maps, 1)
 
-# %% ../nbs/02_encoders.ipynb #c067
+# %% ../nbs/02_encoders.ipynb #c074
 def text_tower(self, sentences): # list of strings -> (S,384)
     "Mean of MiniLM's token states over the words of each sentence"
     warn_truncated(sentences, lambda s: len(self.tokenizer(s)['input_ids']), 64)
@@ -540,7 +569,7 @@ def text_tower(self, sentences): # list of strings -> (S,384)
 
 LiteEncoder.text_tower = text_tower
 
-# %% ../nbs/02_encoders.ipynb #c069
+# %% ../nbs/02_encoders.ipynb #c076
 @lru_cache(maxsize=4)
 def load_encoder(name='tiny', # 'tiny', 'lite', 'open_clip:NAME', 'open_clip:NAME/PRETRAINED', 'hf-hub:ORG/REPO'
                  normalise='model', # of a CLIP's images: 'model' as its weights were trained, 'clip' or 'imagenet'

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Temperatures', 'contrast', 'both_ways', 'image_loss', 'masked_pool', 'object_rows', 'object_loss', 'own_objects',
            'own_rows', 'told_apart', 'area_prior', 'total_variation', 'claims_of', 'region_rows', 'one_process',
-           'claim_loss', 'pixel_rows', 'anchor_rows', 'ChunkedRows', 'objective_loss', 'gather_rows']
+           'claim_loss', 'pixel_rows', 'anchor_rows', 'ChunkedRows', 'objective_loss', 'levels_loss', 'gather_rows']
 
 # %% ../nbs/05_losses.ipynb #c004
 import math
@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 import torch.nn as nn
 import torch.nn.functional as F
+from .core import UserError
 from .correspondence import (attention_objects, near_own, own_share, pick_pixels, pseudo_regions, region_texts, sigmoid_objects, similarity)
 
 # %% ../nbs/05_losses.ipynb #c007
@@ -128,7 +129,7 @@ def area_prior(area, # (B,U) mean of each mask
                target=.4, # mean area of positive masks in TCL
               ):     # scalar
     "TCL's prior: own masks cover about `target`, others nothing"
-    gap = (area[own].mean() - target).abs()
+    gap = (area[own].mean() - target).abs() if own.any() else area.sum()*0
     return gap + area[~own].mean() if (~own).any() else gap
 
 def total_variation(emb, # (B,D,H,W)
@@ -209,6 +210,7 @@ def anchor_rows(emb,   # (B,D,H,W) float32
         found.update(regions=(A, region_texts(A, share, cfg.rho_pos)), pixels=pick_pixels(sim, share, own, cfg.k_pix, cfg.hard, cfg.rho_pos))
     return rows + region_rows(emb, text, *found['regions']) + pixel_rows(emb, text, *found['pixels'])
 
+# %% ../nbs/05_losses.ipynb #c044
 class ChunkedRows(torch.autograd.Function):
     "`anchor_rows` of a batch, a few images at a time, computed again for the backward pass"
     @staticmethod
@@ -225,8 +227,9 @@ class ChunkedRows(torch.autograd.Function):
         return rows
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx, *grads):
-        *inputs, own = ctx.saved_tensors
+        *inputs, own = ctx.saved_tensors  # inside `objective_loss` autocast is off, in both passes
         totals = [torch.zeros_like(x) if need else None for x, need in zip(inputs, ctx.needs_input_grad)]
         at, step = [0]*len(grads), ctx.cfg.chunk
         for n, sizes in enumerate(ctx.sizes):
@@ -241,16 +244,29 @@ class ChunkedRows(torch.autograd.Function):
             at = [a + k for a, k in zip(at, sizes)]
         return *totals, None, None, None
 
+# %% ../nbs/05_losses.ipynb #c045
 def objective_loss(emb,   # (B,D,H,W) pixel embeddings, of any float type
                    text,  # (U,D) unit-norm distinct texts of the batch
                    own,   # (B,U) bool
                    temps, # `Temperatures`
                    cfg,   # `TrainConfig`
                    progress=1., # share of the run done; the fine levels fade in after `levels_after`
-                   join=one_process, # rows of all processes from those of this one, see `gather_rows`
+                   join=one_process, # rows of all processes from those of this one, see `gather_rows`; all must hold the same texts
                   ):      # scalar, dict of the parts
     "What an objective minimises: image, tcl, or all levels of mgca"
-    emb, ignore = emb.float(), near_own(text, own, cfg.kappa)  # half precision ends here: sums and softmaxes need more
+    with torch.autocast(emb.device.type, enabled=False): return levels_loss(emb.float(), text.float(), own, temps, cfg, progress, join)  # half precision ends here
+
+# %% ../nbs/05_losses.ipynb #c046
+def levels_loss(emb,   # (B,D,H,W) float32
+                text,  # (U,D) float32, unit norm
+                own,   # (B,U) bool
+                temps, # `Temperatures`
+                cfg,   # `TrainConfig`
+                progress, # share of the run done
+                join,  # rows of all processes from those of this one
+               ):      # scalar, dict of the parts
+    "`objective_loss` in full precision"
+    ignore = near_own(text, own, cfg.kappa)
     if cfg.objective == 'image':
         loss = both_ways(join(F.normalize(emb.mean((2, 3)), dim=-1) @ text.T), join(own), temps('image'), join(ignore))
         return loss, dict(image=loss.item())
@@ -265,14 +281,16 @@ def objective_loss(emb,   # (B,D,H,W) pixel embeddings, of any float type
         parts['pixel'] = fade*cfg.w_pix, claim_loss(*rows[9:], ignore, temps('pixel'), cfg.k_n, False, join)
     return sum(w*v for w, v in parts.values()), {k: v.item() for k, (_, v) in parts.items()}
 
-# %% ../nbs/05_losses.ipynb #c052
+# %% ../nbs/05_losses.ipynb #c055
 def gather_rows(x, # (K,...) rows of this process
                ):  # (sum of K,...) rows of all processes, in the order of their ranks
     "The `join` of `objective_loss` for several processes"
     world, rank = dist.get_world_size(), dist.get_rank()
-    sizes = [torch.zeros(1, dtype=torch.long, device=x.device) for _ in range(world)]
-    dist.all_gather(sizes, torch.tensor([len(x)], device=x.device))
-    sizes = [int(s) for s in sizes]
+    shape = torch.tensor(x.shape, device=x.device)
+    shapes = [torch.empty_like(shape) for _ in range(world)]
+    dist.all_gather(shapes, shape)
+    sizes, others = [int(s[0]) for s in shapes], {tuple(s[1:].tolist()) for s in shapes}
+    if len(others) > 1: raise UserError(f'processes hold rows of different lengths {sorted(others)}; give all of them the same list of texts')
     mine = x.detach().to(torch.uint8) if x.dtype == torch.bool else x.detach()
     padded = mine.new_zeros(max(sizes), *x.shape[1:])
     padded[:len(x)] = mine

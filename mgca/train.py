@@ -8,7 +8,7 @@ __all__ = ['PRESETS', 'OBJECTIVES', 'TrainConfig', 'configure', 'MGCA', 'save_mo
            'resume_from', 'train', 'read_log', 'mgca_train', 'main']
 
 # %% ../nbs/06_train.ipynb #c004
-import io, itertools, json, os, platform, shutil, subprocess, tempfile, time
+import io, itertools, json, math, os, platform, shutil, subprocess, tempfile, time
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 import open_clip
@@ -237,6 +237,7 @@ def train_step(model, # `MGCA`
     loss.backward()
     nn.utils.clip_grad_norm_((p for p in model.parameters() if p.requires_grad), model.cfg.clip_norm)
     opt.step()
+    with torch.no_grad(): model.temps.log_scale.clamp_(max=math.log(100))  # beyond its limit a scale would have no gradient to come back
     return dict(loss=loss.item(), **parts)
 
 # %% ../nbs/06_train.ipynb #c030

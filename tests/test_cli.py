@@ -8,7 +8,9 @@ from PIL import Image
 BIN = Path(sys.executable).parent
 ENV = dict(os.environ, HF_HUB_OFFLINE='1', OMP_NUM_THREADS='1', MPLBACKEND='agg')
 
-def start(name, *args, env=None): return subprocess.Popen([BIN/name, *map(str, args)], env={**ENV, **(env or {})}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def hear_ctrl_c(): signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would pass on deafness to it
+def start(name, *args, env=None):
+    return subprocess.Popen([BIN/name, *map(str, args)], env={**ENV, **(env or {})}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c)
 def call(name, *args, env=None):
     p = start(name, *args, env=env)
     out, err = p.communicate(timeout=900)
