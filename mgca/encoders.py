@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['PROMPTS', 'MODES', 'NORMS', 'fill_prompts', 'average_prompts', 'resize_positions', 'embed_patches', 'gaussian_bias',
-           'in_projections', 'split_heads', 'queries_keys', 'attend', 'attention_branch', 'mlp_branch', 'last_block',
-           'to_map', 'ClipTail', 'TimmTail', 'timm_tokens', 'any_size', 'why_not_dense', 'check_images', 'pad_to',
-           'ClipEncoder', 'read_tokens', 'encode_image', 'encode_dense', 'encode_sentences', 'encode_text',
-           'text_tower', 'warn_truncated', 'expand_token_rows', 'quiet', 'load_tiny', 'checkpoint_path', 'where_to_get',
+           'in_projections', 'split_heads', 'queries_keys', 'attend', 'branch', 'last_block', 'to_map', 'ClipTail',
+           'TimmTail', 'timm_tokens', 'any_size', 'why_not_dense', 'check_images', 'pad_to', 'ClipEncoder',
+           'read_tokens', 'encode_image', 'encode_dense', 'encode_sentences', 'encode_text', 'text_tower',
+           'warn_truncated', 'expand_token_rows', 'quiet', 'load_tiny', 'checkpoint_path', 'where_to_get',
            'weights_config', 'load_open_clip', 'LiteEncoder', 'load_encoder']
 
 # %% ../nbs/02_encoders.ipynb #c004
@@ -145,28 +145,19 @@ def attend(attn, # attention module of open_clip or timm
     return attn.proj(out if getattr(attn, 'gate', None) is None else out*attn.gate(x).sigmoid())
 
 # %% ../nbs/02_encoders.ipynb #c024
-def attention_branch(block, # transformer block
-                     x,     # (B,T,W) tokens entering it
-                     mode,  # one of `MODES`
-                     grid,  # (h,w)
-                     rope=None, # rotary positions
-                    ):      # (B,T,W)
-    "What the attention of a block adds to the residual stream"
-    if isinstance(block, ResidualAttentionBlock): return block.ls_1(attend(block.attn, block.ln_1(x), mode, grid, rope))
-    if isinstance(block, EvaBlockPostNorm): return block.norm1(attend(block.attn, x, mode, grid, rope))
-    a = attend(block.attn, block.norm1(x), mode, grid, rope)
-    if isinstance(block, EvaBlock): return a if block.gamma_1 is None else block.gamma_1*a
-    return block.ls1(a)
-
-def mlp_branch(block, # transformer block
-               x,     # (B,T,W) residual stream
-              ):      # (B,T,W)
-    "What the MLP of a block adds to the residual stream"
-    if isinstance(block, ResidualAttentionBlock): return block.ls_2(block.mlp(block.ln_2(x)))
-    if isinstance(block, EvaBlockPostNorm): return block.norm2(block.mlp(x))
-    m = block.mlp(block.norm2(x))
-    if isinstance(block, EvaBlock): return m if block.gamma_2 is None else block.gamma_2*m
-    return block.ls2(m)
+def branch(block, # transformer block of open_clip or timm
+           n,     # 1 for attention, 2 for the MLP
+           inner, # function of normed tokens
+           x,     # (B,T,W) residual stream
+          ):      # (B,T,W)
+    "What one half of a block adds to the residual stream: norm, `inner` and scale as its library orders them"
+    own = isinstance(block, ResidualAttentionBlock)
+    norm = getattr(block, f'ln_{n}' if own else f'norm{n}')
+    if isinstance(block, EvaBlockPostNorm): return norm(inner(x))
+    out = inner(norm(x))
+    if not isinstance(block, EvaBlock): return getattr(block, f'ls_{n}' if own else f'ls{n}')(out)
+    gamma = getattr(block, f'gamma_{n}')
+    return out if gamma is None else gamma*out
 
 # %% ../nbs/02_encoders.ipynb #c025
 def last_block(block, # transformer block of open_clip or timm
@@ -176,10 +167,10 @@ def last_block(block, # transformer block of open_clip or timm
                rope=None, # rotary positions
               ):      # (B,T,W)
     "Run the last transformer block in a dense reading"
-    a = attention_branch(block, x, mode, grid, rope)
+    a = branch(block, 1, lambda t: attend(block.attn, t, mode, grid, rope), x)
     if mode in ('naclip', 'clearclip'): return a
     x = x + a
-    return x + mlp_branch(block, x)
+    return x + branch(block, 2, block.mlp, x)
 
 def to_map(tokens, # (B,T,D); the last h*w are the patches
            grid,   # (h,w)
