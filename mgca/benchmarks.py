@@ -16,7 +16,8 @@ from fastcore.basics import store_attr
 from PIL import Image
 from tqdm.auto import tqdm
 from .core import UserError, atomic_write, pick_device, run_command, set_seed
-from .inference import Segmenter, parse_background, read_image
+from .inference import Segmenter, parse_background
+from .masks import read_image
 from .scenes import SEEN, UNSEEN, SceneBenchmark
 from .train import load_model
 

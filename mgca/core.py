@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UMASK', 'ASSETS', 'UserError', 'atomic_write', 'make_dir', 'asset_path', 'set_seed', 'pick_device', 'has_bf16',
-           'autocast_for', 'palette', 'overlay_masks', 'show_images', 'run_command', 'leave']
+           'autocast_for', 'LargestTensor', 'palette', 'overlay_masks', 'show_images', 'run_command', 'leave']
 
 # %% ../nbs/00_core.ipynb #c004
 import os, random, sys, tempfile, traceback
@@ -14,6 +14,7 @@ from textwrap import wrap
 import numpy as np
 import torch
 from fastcore.script import anno_parser
+from torch.utils._python_dispatch import TorchDispatchMode
 
 # %% ../nbs/00_core.ipynb #c007
 class UserError(Exception):
@@ -91,6 +92,15 @@ def autocast_for(device, # torch.device
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == 'bf16' or precision == 'auto' and has_bf16(device.type))
 
 # %% ../nbs/00_core.ipynb #c027
+class LargestTensor(TorchDispatchMode):
+    "Inside `with LargestTensor() as largest`, `largest.size` is the most numbers that any operation's result held"
+    size = 0
+    def __torch_dispatch__(self, f, types, args=(), kwargs=None):
+        out = f(*args, **(kwargs or {}))
+        self.size = max([self.size, *(o.numel() for o in (out if isinstance(out, (tuple, list)) else [out]) if isinstance(o, torch.Tensor))])
+        return out
+
+# %% ../nbs/00_core.ipynb #c030
 def palette(n, # how many classes, at most 255
            ):  # (256,3) uint8 colours; rows past `n` repeat, row 255 is white
     "Distinct colours: hues at golden-ratio steps, three lightness levels"
@@ -103,7 +113,7 @@ def palette(n, # how many classes, at most 255
     rgb[255] = 255
     return rgb
 
-# %% ../nbs/00_core.ipynb #c030
+# %% ../nbs/00_core.ipynb #c033
 def overlay_masks(img,      # (H,W,3) uint8 image
                   labels,   # (H,W) integer label map; 255 and negative values are left alone
                   colours,  # (256,3) uint8 palette
@@ -115,7 +125,7 @@ def overlay_masks(img,      # (H,W,3) uint8 image
     mixed = (1 - alpha)*img + alpha*colours[labels % 256]
     return np.where(keep, img, mixed).round().astype(np.uint8)
 
-# %% ../nbs/00_core.ipynb #c032
+# %% ../nbs/00_core.ipynb #c035
 def show_images(imgs,        # list of (H,W,3) uint8 arrays or (H,W) maps
                 titles=None, # one string an image
                 cols=6,      # images a row
@@ -124,6 +134,7 @@ def show_images(imgs,        # list of (H,W,3) uint8 arrays or (H,W) maps
                ):            # the matplotlib figure
     "Images in a grid, titles above"
     import matplotlib.pyplot as plt
+    cols = min(cols, len(imgs))
     rows = -(-len(imgs)//cols)
     titles = ['\n'.join(wrap(str(s), int(size*19))) for s in titles or ()]
     lines = max((s.count('\n') + 1 for s in titles), default=0)
@@ -136,7 +147,7 @@ def show_images(imgs,        # list of (H,W,3) uint8 arrays or (H,W) maps
     plt.close(fig)
     return fig
 
-# %% ../nbs/00_core.ipynb #c036
+# %% ../nbs/00_core.ipynb #c039
 def run_command(func,      # a function with docments
                 argv=None, # arguments; those of the process by default
                ):          # what `func` returns; leaves the process with a non-zero code on errors
@@ -154,7 +165,7 @@ def run_command(func,      # a function with docments
         known = isinstance(e, UserError)
         leave(1, f'{func.__name__}: {e}' if known else f'{func.__name__}: {type(e).__name__}: {e} (--debug shows where)')
 
-# %% ../nbs/00_core.ipynb #c037
+# %% ../nbs/00_core.ipynb #c040
 def leave(code, # exit status
           line, # what to tell the user on stderr
          ):     # never returns

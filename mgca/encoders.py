@@ -6,8 +6,8 @@
 __all__ = ['PROMPTS', 'MODES', 'NORMS', 'fill_prompts', 'average_prompts', 'resize_positions', 'embed_patches', 'gaussian_bias',
            'in_projections', 'split_heads', 'queries_keys', 'attend', 'branch', 'last_block', 'to_map', 'ClipTail',
            'TimmTail', 'timm_tokens', 'any_size', 'why_not_dense', 'check_images', 'pad_to', 'ClipEncoder',
-           'read_tokens', 'encode_image', 'encode_dense', 'encode_sentences', 'encode_text', 'text_tower',
-           'warn_truncated', 'expand_token_rows', 'quiet', 'load_tiny', 'checkpoint_path', 'where_to_get',
+           'read_tokens', 'image_embedding', 'encode_image', 'encode_dense', 'encode_sentences', 'encode_text',
+           'text_tower', 'warn_truncated', 'expand_token_rows', 'quiet', 'load_tiny', 'checkpoint_path', 'where_to_get',
            'weights_config', 'load_open_clip', 'LiteEncoder', 'load_encoder']
 
 # %% ../nbs/02_encoders.ipynb #c004
@@ -339,13 +339,19 @@ def read_tokens(enc,  # `ClipEncoder`
     if not enc.aligned: raise UserError(f'{enc.name} has no training-free features: its images and texts share no space before a decoder is trained; use mgca_train, or a CLIP')
     return enc(check_images(imgs))
 
+def image_embedding(enc,  # `ClipEncoder`
+                    imgs, # (B,3,H,W) in [0,1], any size
+                   ):     # (B,D) unit norm
+    "Global image embeddings, with a gradient to the images if they ask for one"
+    x, grid = read_tokens(enc, imgs)
+    return F.normalize(enc.pooled(enc.tail(x, 'full', grid)), dim=-1)
+
 @torch.no_grad()
 def encode_image(enc,  # `ClipEncoder`
                  imgs, # (B,3,H,W) in [0,1], any size
                 ):     # (B,D) unit norm
     "Global image embeddings, as open_clip computes them"
-    x, grid = read_tokens(enc, imgs)
-    return F.normalize(enc.pooled(enc.tail(x, 'full', grid)), dim=-1)
+    return image_embedding(enc, imgs)
 
 @torch.no_grad()
 def encode_dense(enc,  # `ClipEncoder`

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['Temperatures', 'contrast', 'both_ways', 'one_process', 'image_rows', 'row_loss', 'masked_pool', 'object_rows',
-           'own_objects', 'own_rows', 'told_apart', 'area_prior', 'total_variation', 'claims_of', 'region_rows',
-           'claim_loss', 'pixel_rows', 'anchor_rows', 'ChunkedRows', 'objective_loss', 'levels_loss', 'gather_rows']
+           'own_pairs', 'masked_images', 'masked_image_loss', 'area_prior', 'total_variation', 'claims_of',
+           'region_rows', 'region_loss', 'pixel_rows', 'values_at', 'hardest_of_all', 'pixel_loss', 'fine_labels',
+           'anchor_rows', 'ChunkedRows', 'objective_loss', 'levels_loss', 'gather_rows']
 
 # %% ../nbs/05_losses.ipynb #c004
 import math
@@ -14,17 +15,18 @@ import torch.distributed as dist
 import torch.nn as nn
 import torch.nn.functional as F
 from .core import UserError
-from .correspondence import (attention_objects, near_own, own_share, pick_pixels, pseudo_regions, region_texts, sigmoid_objects, similarity)
+from .correspondence import (alike, attention_objects, claimed_by, gumbel_objects, hardest, near_own, own_share, pick_places, pseudo_regions,
+                                 region_shares, sigmoid_objects, similarity, surely_absent)
 
 # %% ../nbs/05_losses.ipynb #c007
 class Temperatures(nn.Module):
     "Learnable logit scales of the levels, and TCL's mask scale and bias"
-    LEVELS = 'image', 'object', 'region', 'pixel'
+    LEVELS = 'image', 'object', 'region', 'pixel', 'masked'
     def __init__(self,
                  start=.07, # first temperature
                 ):
         super().__init__()
-        self.log_scale = nn.Parameter(torch.full((4,), math.log(1/start)))
+        self.log_scale = nn.Parameter(torch.full((len(self.LEVELS),), math.log(1/start)))
         self.mask_scale, self.mask_bias = nn.Parameter(torch.tensor(10.)), nn.Parameter(torch.tensor(-2.5))
 
     def forward(self,
@@ -97,33 +99,43 @@ def object_rows(emb,   # (B,D,H,W)
     return torch.einsum('bud,ud->bu', F.normalize(masked_pool(emb, masks), dim=-1), text)
 
 # %% ../nbs/05_losses.ipynb #c022
-def own_objects(masks, # (B,U,N) pseudo objects
-                share, # (B,U,N) from `own_share`
-               ):      # (B,U,N), summing to one over the pixels; zero for texts that are not the caption's own
-    "Each object on the pixels that its text wins from the caption's other texts"
-    m = masks*share
-    return m/m.sum(-1, keepdim=True).clamp(min=1e-8)
+def own_pairs(emb,  # (B,D,H,W)
+              text, # (U,D) unit norm
+              own,  # (B,U) bool
+             ):     # (K,N) cosines, (K,) image, (K,) text of the K own pairs
+    "Similarity of every image with its own texts only, never with all of them"
+    at = own.int().argsort(dim=1, descending=True, stable=True)[:, :int(own.sum(1).max())]  # each image's own texts first
+    image, slot = own.gather(1, at).nonzero(as_tuple=True)
+    return (text[at] @ F.normalize(emb.flatten(2), dim=1))[image, slot], image, at[image, slot]
 
-def own_rows(emb,   # (B,D,H,W)
-             masks, # (B,U,N) from `own_objects`
-             text,  # (U,D) unit norm
-             own,   # (B,U) bool
-            ):      # (K,U) cosines of the K own objects with all texts, (K,) image, (K,) the text each belongs to
-    "Every own object against every text"
-    image, label = own.nonzero(as_tuple=True)
-    return F.normalize(masked_pool(emb, masks)[image, label], dim=-1) @ text.T, image, label
+def masked_images(imgs,  # (B,3,S,T) in [0,1]
+                  masks, # (K,H,W) in [0,1]
+                  image, # (K,) which image each mask belongs to
+                  mean,  # (3,1,1) colour of what is masked out
+                 ):      # (K,3,S,T)
+    "Everything outside a mask painted in one colour"
+    m = F.interpolate(masks[:, None], imgs.shape[-2:], mode='nearest')
+    return imgs[image]*m + mean*(1 - m)
 
-def told_apart(sim,   # (K,U) cosines from `own_rows`
-               label, # (K,) the right text
-               text,  # (U,D) unit norm
-               scale, # scalar
-               kappa=.9, # cosine above which two texts count as one
-              ):      # scalar
-    "Own objects must be themselves and no other text, their caption's other nouns included"
-    pos = F.one_hot(label, len(text)).bool()
-    return contrast(sim, pos, scale, (text @ text.T > kappa)[label] & ~pos)
+def masked_image_loss(encode, # function (K,3,S,T) -> (K,D) unit norm, frozen, with a gradient to its input
+                      imgs,   # (B,3,S,T) in [0,1]
+                      mean,   # (3,1,1) colour of what is masked out
+                      emb,    # (B,D,H,W)
+                      text,   # (U,D) unit norm
+                      own,    # (B,U) bool
+                      temps,  # `Temperatures`
+                      kappa=.9, # cosine above which two texts count as one
+                      join=one_process, # rows of all processes from those of this one
+                     ):       # scalar
+    "TCL's masked-image InfoNCE (METHOD.md A.1, L_TCLv), each own noun for itself"
+    if not own.any(): return emb.sum()*0
+    sim, image, label = own_pairs(emb.float(), text, own)
+    masks = gumbel_objects(sim, temps.mask_scale, temps.mask_bias).unflatten(-1, emb.shape[-2:])
+    seen, pos = encode(masked_images(imgs, masks, image, mean)), F.one_hot(label, len(text)).bool()
+    ignore = (own | near_own(alike(text, kappa), own))[image]  # the caption's other nouns are no negatives: parts of them may show
+    return both_ways(join(seen @ text.T), join(pos), temps('masked'), join(ignore))
 
-# %% ../nbs/05_losses.ipynb #c024
+# %% ../nbs/05_losses.ipynb #c027
 def area_prior(area, # (B,U) mean of each mask
                own,  # (B,U) bool
                target=.4, # mean area of positive masks in TCL
@@ -138,85 +150,124 @@ def total_variation(emb, # (B,D,H,W)
     across, down = (emb[..., 1:] - emb[..., :-1]).abs(), (emb[..., 1:, :] - emb[..., :-1, :]).abs()
     return sum(d.flatten(1).mean(1) if d.numel() else emb.new_zeros(len(emb)) for d in (across, down))
 
-# %% ../nbs/05_losses.ipynb #c028
-def claims_of(image, # (K,) image of each claim
-              label, # (K,) text of each claim
-             ):      # (K,) how many claims that text has in that image
+# %% ../nbs/05_losses.ipynb #c031
+def claims_of(label, # (B,R) text that claims each region, -1 for none
+              n,     # number of texts U
+             ):      # (B,R) how many regions of the image that text claims, 0 where unclaimed
     "Count the claims of each (image, text)"
-    if not len(image): return image
-    _, group, count = torch.stack([image, label], 1).unique(dim=0, return_inverse=True, return_counts=True)
-    return count[group]
-
-# %% ../nbs/05_losses.ipynb #c030
-def region_rows(emb,   # (B,D,H,W)
-                text,  # (U,D) unit norm
-                A,     # (B,N,R) from `pseudo_regions`
-                label, # (B,R) from `region_texts`
-               ):      # (K,U) cosines of the K claimed regions with all texts, (K,) image, (K,) the text that claims
-    "Every claimed region against every text"
-    image, region = (label >= 0).nonzero(as_tuple=True)
-    return F.normalize(masked_pool(emb, A.transpose(1, 2))[image, region], dim=-1) @ text.T, image, label[image, region]
-
-def claim_loss(sim,   # (K,U) cosines of claimed regions or pixels with all texts
-               image, # (K,) image of each
-               label, # (K,) text of each
-               ignore, # (B,U) bool, from `near_own`
-               scale, # scalar
-               k_n,   # hardest negatives, in both directions
-               vote=False, # one vote for each text of an image, however much it claims
-               join=one_process, # rows of all processes from those of this one, see `gather_rows`
-              ):      # scalar
-    "Claims against the k_n hardest texts, texts against the k_n hardest claims"
-    pos = F.one_hot(label, sim.shape[1]).bool()
-    weight = pos/claims_of(image, label)[:, None] if vote else pos.to(sim)
-    sim, pos, skip, weight = map(join, (sim, pos, ignore[image], weight))
-    return both_ways(sim, pos, scale, skip, k_n, weight) if len(sim) else sim.sum()
+    one = F.one_hot(label + 1, n + 1)[..., 1:]
+    return (one @ one.sum(1)[..., None]).squeeze(-1)
 
 # %% ../nbs/05_losses.ipynb #c033
+def region_rows(emb,  # (B,D,H,W)
+                text, # (U,D) unit norm
+                A,    # (B,N,R) from `pseudo_regions`
+               ):     # (B,R,U) cosines of regions with all texts
+    "Every region against every text"
+    return F.normalize(masked_pool(emb, A.transpose(1, 2)), dim=-1) @ text.T
+
+def region_loss(sim,    # (K,U) cosines of the regions of all images with all texts
+                label,  # (K,) the text that claims each, -1 for none
+                ignore, # (K,U) bool, neither claimed nor surely absent
+                claims, # (K,) from `claims_of`
+                scale,  # scalar
+                k_n,    # hardest negatives, in both directions; 0 takes all
+               ):       # scalar
+    "Claimed regions against the hardest texts, texts against the hardest regions"
+    pos = label[:, None] == torch.arange(sim.shape[1], device=label.device)
+    return both_ways(sim, pos, scale, ignore, k_n, pos/claims.clamp(min=1)[:, None])
+
+# %% ../nbs/05_losses.ipynb #c036
 def pixel_rows(emb,   # (B,D,H,W)
                text,  # (U,D) unit norm
-               image, # (K,) from `pick_pixels`
-               label, # (K,)
+               image, # (K,) from `pick_places`
                pixel, # (K,)
-              ):      # (K,U) cosines of the K picked pixels with all texts, (K,) image, (K,) the text each stands for
+              ):      # (K,U) cosines of the K picked pixels with all texts
     "Few sure pixels of each own text against every text"
-    return F.normalize(emb.flatten(2)[image, :, pixel], dim=-1) @ text.T, image, label
+    return F.normalize(emb.flatten(2)[image, :, pixel], dim=-1) @ text.T
 
-# %% ../nbs/05_losses.ipynb #c043
+def values_at(sim,   # (B,U,N) cosines
+              place, # (B,U,k) from `hardest`
+             ):      # (B,U,k) their cosines, -inf where there was none
+    "The hardest negatives with their gradient"
+    return sim.gather(-1, place.clamp(min=0)).masked_fill(place < 0, -torch.inf)
+
+def hardest_of_all(worst, # (B,U,k) from `values_at`
+                  ):      # (1,U,k) the k hardest of each text
+    "From the hardest pixels of each image to those of the batch"
+    return worst.transpose(0, 1).flatten(1).topk(worst.shape[-1], dim=1).values[None]
+
+def pixel_loss(sim,    # (K,U) from `pixel_rows`
+               label,  # (K,) text each pixel stands for
+               ignore, # (K,U) bool, neither right nor surely wrong
+               worst,  # (B,U,k) from `values_at`; the k hardest of each text count
+               scale,  # scalar
+               k_n,    # hardest texts of a pixel
+              ):       # scalar
+    "Pixels against the k_n hardest texts, texts against the k hardest pixels of the batch"
+    if not len(sim): return sim.sum()
+    worst = hardest_of_all(worst)[0]
+    gone, pos = worst.isneginf(), F.one_hot(label, sim.shape[1]).bool()
+    all_sims, own = torch.cat([sim.T, worst.masked_fill(gone, 0)], 1), torch.cat([pos.T, torch.zeros_like(gone)], 1)
+    return .5*(contrast(sim, pos, scale, ignore, k_n) + contrast(all_sims, own, scale, torch.cat([~pos.T, gone], 1)))
+
+# %% ../nbs/05_losses.ipynb #c039
+@torch.no_grad()
+def fine_labels(emb,   # (B,D,H,W) float32
+                text,  # (U,D) unit norm
+                sim,   # (B,U,N) from `similarity`
+                share, # (B,U,N) from `own_share`
+                own,   # (B,U) bool
+                near,  # (B,U) bool, from `near_own`
+                cfg,   # `TrainConfig`
+               ):      # dict: what `region_rows` and `pixel_rows` need, and what is then known of each row
+    "Pseudo labels of the region and pixel levels"
+    A = pseudo_regions(emb, cfg.regions)
+    won, absent = region_shares(A, share), surely_absent(share, own, near, cfg.rho_neg)
+    label = claimed_by(won, cfg.rho_pos)
+    if cfg.k_reg:
+        claims = F.one_hot(label + 1, len(text) + 1)[..., 1:].transpose(1, 2).bool()
+        image, best, region = pick_places(region_rows(emb, text, A).transpose(1, 2), claims, cfg.k_reg, cfg.hard)
+        label = torch.full_like(label, -1).index_put((image, region), best)
+    image, of_pixel, pixel = pick_places(sim, share >= cfg.rho_pos, cfg.k_pos, cfg.hard)
+    ignore = ~surely_absent(won, own, near, cfg.rho_neg).transpose(1, 2)
+    return dict(A=A, regions=(label.flatten(), ignore.flatten(0, 1), claims_of(label, len(text)).flatten()),
+                at=(image, pixel), pixels=(of_pixel, ~absent[image, :, pixel]), worst=hardest(sim, absent, cfg.k_pix))
+
+# %% ../nbs/05_losses.ipynb #c048
 def anchor_rows(emb,   # (B,D,H,W) float32
                 text,  # (U,D) unit norm
                 mask_scale, # scalar of TCL's sigmoid
                 mask_bias,  # scalar of TCL's sigmoid
                 own,   # (B,U) bool
+                near,  # (B,U) bool, from `near_own`
                 cfg,   # `TrainConfig`
                 fine,  # are the region and pixel levels on?
-                found, # dict for the pseudo labels of the fine levels; filled when empty, used when not
-               ):      # tuple: object (B,U), area (B,U), tv (B,), then (K,U), (K,), (K,) of own objects and of each fine level
+                found, # dict for what chance and pseudo labels decide; filled when empty, used when not
+               ):      # tuple: object (B,U), area (B,U), tv (B,), then the first arguments of `region_loss` and `pixel_loss`
     "What the losses need to know of some images"
     sim = similarity(emb, text)
     soft = sigmoid_objects(sim, mask_scale, mask_bias)
-    masks = attention_objects(sim, cfg.tau_obj) if cfg.objects == 'attention' else soft
+    if cfg.objects == 'attention': masks = attention_objects(sim, cfg.tau_obj)
+    elif cfg.objects == 'sigmoid': masks = soft
+    else: masks = gumbel_objects(sim, mask_scale, mask_bias, found.setdefault('noise', torch.rand_like(sim)))
     rows = object_rows(emb, masks, text), soft.mean(-1), total_variation(emb)
-    if cfg.objective == 'tcl': return rows
-    share = own_share(sim, own, cfg.tau_own)
-    rows += own_rows(emb, own_objects(masks, share), text, own)
     if not fine: return rows
-    if not found:
-        A = pseudo_regions(emb.detach(), cfg.regions)
-        found.update(regions=(A, region_texts(A, share, cfg.rho_pos)), pixels=pick_pixels(sim, share, own, cfg.k_pix, cfg.hard, cfg.rho_pos))
-    return rows + region_rows(emb, text, *found['regions']) + pixel_rows(emb, text, *found['pixels'])
+    if 'A' not in found: found.update(fine_labels(emb.detach(), text, sim.detach(), own_share(sim.detach(), own, cfg.tau_own), own, near, cfg))
+    regions = region_rows(emb, text, found['A']).flatten(0, 1), *found['regions']
+    return rows + regions + (pixel_rows(emb, text, *found['at']), *found['pixels'], values_at(sim, found['worst']))
 
-# %% ../nbs/05_losses.ipynb #c044
+# %% ../nbs/05_losses.ipynb #c049
 class ChunkedRows(torch.autograd.Function):
     "`anchor_rows` of a batch, a few images at a time, computed again for the backward pass"
     @staticmethod
-    def forward(ctx, emb, text, mask_scale, mask_bias, own, cfg, fine):
-        ctx.save_for_backward(emb, text, mask_scale, mask_bias, own)
+    def forward(ctx, emb, text, mask_scale, mask_bias, own, near, cfg, fine):
+        ctx.save_for_backward(emb, text, mask_scale, mask_bias, own, near)
         ctx.cfg, ctx.fine, ctx.found, parts = cfg, fine, [], []
         for i in range(0, len(emb), cfg.chunk):
+            s = slice(i, i + cfg.chunk)
             ctx.found.append({})  # pseudo labels are kept: chance must not choose others in the backward pass
-            part = anchor_rows(emb[i:i + cfg.chunk], text, mask_scale, mask_bias, own[i:i + cfg.chunk], cfg, fine, ctx.found[-1])
-            parts.append(tuple(p + i if n > 3 and n % 3 == 1 else p for n, p in enumerate(part)))  # images count from the start of the batch
+            parts.append(anchor_rows(emb[s], text, mask_scale, mask_bias, own[s], near[s], cfg, fine, ctx.found[-1]))
         ctx.sizes = [[len(p) for p in part] for part in parts]
         rows = tuple(torch.cat(p) for p in zip(*parts))
         ctx.mark_non_differentiable(*(r for r in rows if not r.is_floating_point()))
@@ -225,21 +276,21 @@ class ChunkedRows(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, *grads):
-        *inputs, own = ctx.saved_tensors  # inside `objective_loss` autocast is off, in both passes
+        *inputs, own, near = ctx.saved_tensors  # inside `objective_loss` autocast is off, in both passes
         totals = [torch.zeros_like(x) if need else None for x, need in zip(inputs, ctx.needs_input_grad)]
         at, step = [0]*len(grads), ctx.cfg.chunk
         for n, sizes in enumerate(ctx.sizes):
             s = slice(n*step, (n + 1)*step)
             leaves = [x.detach().requires_grad_(t is not None) for x, t in zip((inputs[0][s], *inputs[1:]), totals)]
-            with torch.enable_grad(): rows = anchor_rows(*leaves, own[s], ctx.cfg, ctx.fine, ctx.found[n])
+            with torch.enable_grad(): rows = anchor_rows(*leaves, own[s], near[s], ctx.cfg, ctx.fine, ctx.found[n])
             pull = [(r, g[a:a + k]) for r, g, a, k in zip(rows, grads, at, sizes) if r.requires_grad]
             torch.autograd.backward(*zip(*pull))
             for k, x in enumerate(leaves):
                 if x.grad is not None: (totals[k][s] if k == 0 else totals[k]).add_(x.grad)
             at = [a + k for a, k in zip(at, sizes)]
-        return *totals, None, None, None
+        return *totals, None, None, None, None
 
-# %% ../nbs/05_losses.ipynb #c045
+# %% ../nbs/05_losses.ipynb #c050
 def objective_loss(emb,   # (B,D,H,W) pixel embeddings, of any float type
                    text,  # (U,D) unit-norm distinct texts of the batch
                    own,   # (B,U) bool
@@ -251,7 +302,7 @@ def objective_loss(emb,   # (B,D,H,W) pixel embeddings, of any float type
     "What an objective minimises: image, tcl, or all levels of mgca"
     with torch.autocast(emb.device.type, enabled=False): return levels_loss(emb.float(), text.float(), own, temps, cfg, progress, join)  # half precision ends here
 
-# %% ../nbs/05_losses.ipynb #c046
+# %% ../nbs/05_losses.ipynb #c051
 def levels_loss(emb,   # (B,D,H,W) float32
                 text,  # (U,D) float32, unit norm
                 own,   # (B,U) bool
@@ -261,22 +312,22 @@ def levels_loss(emb,   # (B,D,H,W) float32
                 join,  # rows of all processes from those of this one
                ):      # scalar, dict of the parts
     "`objective_loss` in full precision"
-    ignore = near_own(text, own, cfg.kappa)
+    near = near_own(alike(text, cfg.kappa), own)
     if cfg.objective == 'image':
-        loss = row_loss(image_rows(emb, text), own, temps('image'), ignore, join)
+        loss = row_loss(image_rows(emb, text), own, temps('image'), near, join)
         return loss, dict(image=loss.item())
-    fade = min(1., max(0., progress/max(cfg.levels_after, 1e-6) - 1))
-    inputs = emb, text, temps.mask_scale, temps.mask_bias, own, cfg, fade > 0
+    fade = 0. if cfg.objective == 'tcl' else min(1., max(0., progress/max(cfg.levels_after, 1e-6) - 1))
+    inputs = emb, text, temps.mask_scale, temps.mask_bias, own, near, cfg, fade > 0
     rows = ChunkedRows.apply(*inputs) if 0 < cfg.chunk < len(emb) else anchor_rows(*inputs, {})
-    sim, area, tv = rows[:3]
-    parts = dict(object=(cfg.w_obj, row_loss(sim, own, temps('object'), ignore, join)), area=(cfg.w_area, area_prior(join(area), join(own))), tv=(cfg.w_tv, join(tv).mean()))
-    if cfg.objective != 'tcl': parts['own'] = cfg.w_own, told_apart(join(rows[3]), join(rows[5]), text, temps('object'), cfg.kappa)
-    if len(rows) > 6:
-        parts['part' if cfg.objective == 'mgccl' else 'region'] = fade*cfg.w_reg, claim_loss(*rows[6:9], ignore, temps('region'), cfg.k_n, True, join)
-        parts['pixel'] = fade*cfg.w_pix, claim_loss(*rows[9:], ignore, temps('pixel'), cfg.k_n, False, join)
+    if fade: rows = *rows[:-1], hardest_of_all(rows[-1])  # all that other processes need of these
+    objects, (area, tv, *rest) = rows[0], map(join, rows[1:])
+    parts = dict(object=(cfg.w_obj, row_loss(objects, own, temps('object'), near, join)), area=(cfg.w_area, area_prior(area, join(own))), tv=(cfg.w_tv, tv.mean()))
+    if rest:
+        parts['part' if cfg.objective == 'mgccl' else 'region'] = fade*cfg.w_reg, region_loss(*rest[:4], temps('region'), cfg.k_n)
+        parts['pixel'] = fade*cfg.w_pix, pixel_loss(*rest[4:], temps('pixel'), cfg.k_n)
     return sum(w*v for w, v in parts.values()), {k: v.item() for k, (_, v) in parts.items()}
 
-# %% ../nbs/05_losses.ipynb #c055
+# %% ../nbs/05_losses.ipynb #c070
 def gather_rows(x, # (K,...) rows of this process
                ):  # (sum of K,...) rows of all processes, in the order of their ranks
     "The `join` of `objective_loss` for several processes"

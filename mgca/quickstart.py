@@ -62,10 +62,10 @@ def predict_all(embed, # function features -> (B,D,H,W) embeddings
                ):      # dict of unit -> (n,H,W) uint8 labels
     "Label maps of every held-out scene with every unit"
     out, size = {u: [] for u in UNITS}, held.labels.shape[1:]
-    for feats in held.feats.split(chunk):
+    for feats, imgs in zip(held.feats.split(chunk), torch.from_numpy(held.images).permute(0, 3, 1, 2).split(chunk)):
         emb = embed(feats)
         for u in UNITS:
-            scores = F.interpolate(unit_scores(emb, text, u)[0], size, mode='bilinear', align_corners=False)
+            scores = F.interpolate(unit_scores(emb, text, u, imgs.float()/255)[0], size, mode='bilinear', align_corners=False)
             out[u].append(scores.argmax(1).to(torch.uint8))
     return {u: torch.cat(p) for u, p in out.items()}
 

@@ -16,7 +16,7 @@ def problem(objective):
     own = torch.rand(B, U, generator=g) < .2
     own[:, 0] |= ~own.any(1)
     own[0] = False; own[0, 3] = True  # processes then hold different numbers of rows
-    cfg = TrainConfig(objective=objective, hard='hard', regions=4, rho_pos=.4, k_n=3, k_pix=2, chunk=0 if objective == 'tcl' else 1)
+    cfg = TrainConfig(objective=objective, hard='hard', regions=4, rho_pos=.4, k_n=3, k_reg=1, k_pos=2, k_pix=5, chunk=0 if objective == 'tcl' else 1)
     torch.manual_seed(1)
     return feats, text, own, cfg, nn.Conv2d(D, D, 1), Temperatures()
 
