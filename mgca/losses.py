@@ -239,7 +239,7 @@ def anchor_rows(emb,   # (B,D,H,W) float32
                 text,  # (U,D) unit norm
                 mask_scale, # scalar of TCL's sigmoid
                 mask_bias,  # scalar of TCL's sigmoid
-                own,   # (B,U) bool
+                own,   # (B,U) bool, own texts of the fine levels
                 near,  # (B,U) bool, from `near_own`
                 cfg,   # `TrainConfig`
                 fine,  # are the region and pixel levels on?
@@ -298,9 +298,11 @@ def objective_loss(emb,   # (B,D,H,W) pixel embeddings, of any float type
                    cfg,   # `TrainConfig`
                    progress=1., # share of the run done; the fine levels fade in after `levels_after`
                    join=one_process, # rows of all processes from those of this one, see `gather_rows`; all must hold the same texts
+                   fine=None, # (B,U) bool, own texts of the region and pixel levels; all own ones when None
                   ):      # scalar, dict of the parts
     "What an objective minimises: image, tcl, or all levels of mgca"
-    with torch.autocast(emb.device.type, enabled=False): return levels_loss(emb.float(), text.float(), own, temps, cfg, progress, join)  # half precision ends here
+    with torch.autocast(emb.device.type, enabled=False):  # half precision ends here
+        return levels_loss(emb.float(), text.float(), own, temps, cfg, progress, join, own if fine is None else fine)
 
 # %% ../nbs/05_losses.ipynb #c051
 def levels_loss(emb,   # (B,D,H,W) float32
@@ -310,6 +312,7 @@ def levels_loss(emb,   # (B,D,H,W) float32
                 cfg,   # `TrainConfig`
                 progress, # share of the run done
                 join,  # rows of all processes from those of this one
+                fine,  # (B,U) bool, own texts of the fine levels
                ):      # scalar, dict of the parts
     "`objective_loss` in full precision"
     near = near_own(alike(text, cfg.kappa), own)
@@ -317,7 +320,7 @@ def levels_loss(emb,   # (B,D,H,W) float32
         loss = row_loss(image_rows(emb, text), own, temps('image'), near, join)
         return loss, dict(image=loss.item())
     fade = 0. if cfg.objective == 'tcl' else min(1., max(0., progress/max(cfg.levels_after, 1e-6) - 1))
-    inputs = emb, text, temps.mask_scale, temps.mask_bias, own, near, cfg, fade > 0
+    inputs = emb, text, temps.mask_scale, temps.mask_bias, fine, near | own & ~fine, cfg, fade > 0  # an own caption is nowhere absent
     rows = ChunkedRows.apply(*inputs) if 0 < cfg.chunk < len(emb) else anchor_rows(*inputs, {})
     if fade: rows = *rows[:-1], hardest_of_all(rows[-1])  # all that other processes need of these
     objects, (area, tv, *rest) = rows[0], map(join, rows[1:])
