@@ -6,7 +6,7 @@ Same data, seeds, steps and held-out scenes as `mgca_quickstart --seeds 3`. Each
 Results are added to the file after every run, so that it may be stopped and started again.
 """
 import argparse, json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from mgca.benchmarks import write_json
 from mgca.encoders import load_encoder
@@ -30,7 +30,9 @@ if __name__ == '__main__':
     a = p.parse_args()
     sets = {s: settings(s) for s in SETS}
     out, runs = Path(a.out), dict(levels=sets, choices=CHOICES).get(a.only, {n: r for n, r in {**sets, **CHOICES}.items() if a.only in ('', n)})
-    report = json.loads(out.read_text()) if out.exists() else dict(steps=a.steps, miou={})
+    config = {k: v for k, v in asdict(configure(steps=a.steps, cache=12*a.steps)).items() if k != 'seed'}
+    report = json.loads(out.read_text()) if out.exists() else dict(config=config, miou={})
+    if report['config'] != json.loads(json.dumps(config)): raise SystemExit(f'{out} was made with other settings; choose another --out')
     enc = load_encoder()
     held = {s: HeldOut(enc, s) for s in STYLES}
     for seed in a.seeds:

@@ -168,8 +168,9 @@ PICKS = 'hard', 'easy', 'random'
 @torch.no_grad()
 def hardest(sim,    # (B,U,X) cosines
             absent, # (B,U,X) bool, from `surely_absent`
-            k=64,   # places an image and text
-           ):       # (B,U,min(k,X)) places, the most alike first; -1 where there are no more
-    "Each image's hardest negatives of every text; the hardest of a batch are among them"
-    val, place = sim.masked_fill(~absent, -torch.inf).topk(min(k, sim.shape[-1]), dim=-1)
-    return place.masked_fill(val.isneginf(), -1)
+            k=64,   # places a text
+           ):       # (U,k) places in 0..B*X-1, image after image, the most alike first; -1 where there are no more
+    "The hardest negatives of every text in some images; those of a batch are among its parts'"
+    flat = sim.masked_fill(~absent, -torch.inf).transpose(0, 1).flatten(1)
+    val, place = flat.topk(min(k, flat.shape[1]), dim=1)
+    return F.pad(place.masked_fill(val.isneginf(), -1), (0, k - place.shape[1]), value=-1)

@@ -6,7 +6,7 @@
 __all__ = ['Temperatures', 'contrast', 'both_ways', 'one_process', 'image_rows', 'row_loss', 'masked_pool', 'object_rows',
            'own_pairs', 'masked_images', 'masked_image_loss', 'area_prior', 'total_variation', 'claims_of',
            'region_rows', 'region_loss', 'pixel_rows', 'values_at', 'hardest_of_all', 'pixel_loss', 'fine_labels',
-           'anchor_rows', 'ChunkedRows', 'objective_loss', 'levels_loss', 'gather_rows']
+           'same_noise', 'anchor_rows', 'ChunkedRows', 'objective_loss', 'levels_loss', 'gather_rows']
 
 # %% ../nbs/05_losses.ipynb #c004
 import math
@@ -128,10 +128,10 @@ def masked_image_loss(encode, # function (K,3,S,T) -> (K,D) unit norm, frozen, w
                       join=one_process, # rows of all processes from those of this one
                      ):       # scalar
     "TCL's masked-image InfoNCE (METHOD.md A.1, L_TCLv), each own noun for itself"
-    if not own.any(): return emb.sum()*0
     sim, image, label = own_pairs(emb.float(), text, own)
     masks = gumbel_objects(sim, temps.mask_scale, temps.mask_bias).unflatten(-1, emb.shape[-2:])
-    seen, pos = encode(masked_images(imgs, masks, image, mean)), F.one_hot(label, len(text)).bool()
+    seen = encode(masked_images(imgs, masks, image, mean)) if len(image) else emb.new_zeros(0, text.shape[1]).float()  # the other processes wait for our rows, even for none
+    pos = F.one_hot(label, len(text)).bool()
     ignore = (own | near_own(alike(text, kappa), own))[image]  # the caption's other nouns are no negatives: parts of them may show
     return both_ways(join(seen @ text.T), join(pos), temps('masked'), join(ignore))
 
@@ -155,8 +155,8 @@ def claims_of(label, # (B,R) text that claims each region, -1 for none
               n,     # number of texts U
              ):      # (B,R) how many regions of the image that text claims, 0 where unclaimed
     "Count the claims of each (image, text)"
-    one = F.one_hot(label + 1, n + 1)[..., 1:]
-    return (one @ one.sum(1)[..., None]).squeeze(-1)
+    count = F.one_hot(label + 1, n + 1)[..., 1:].sum(1)
+    return count.gather(1, label.clamp(min=0))*(label >= 0)
 
 # %% ../nbs/05_losses.ipynb #c033
 def region_rows(emb,  # (B,D,H,W)
@@ -187,20 +187,20 @@ def pixel_rows(emb,   # (B,D,H,W)
     return F.normalize(emb.flatten(2)[image, :, pixel], dim=-1) @ text.T
 
 def values_at(sim,   # (B,U,N) cosines
-              place, # (B,U,k) from `hardest`
-             ):      # (B,U,k) their cosines, -inf where there was none
+              place, # (U,k) from `hardest`
+             ):      # (1,U,k) their cosines, -inf where there was none
     "The hardest negatives with their gradient"
-    return sim.gather(-1, place.clamp(min=0)).masked_fill(place < 0, -torch.inf)
+    return sim.transpose(0, 1).flatten(1).gather(1, place.clamp(min=0)).masked_fill(place < 0, -torch.inf)[None]
 
-def hardest_of_all(worst, # (B,U,k) from `values_at`
+def hardest_of_all(worst, # (P,U,k) from `values_at`, of P parts of the batch
                   ):      # (1,U,k) the k hardest of each text
-    "From the hardest pixels of each image to those of the batch"
+    "From the hardest pixels of each part to those of the batch"
     return worst.transpose(0, 1).flatten(1).topk(worst.shape[-1], dim=1).values[None]
 
 def pixel_loss(sim,    # (K,U) from `pixel_rows`
                label,  # (K,) text each pixel stands for
                ignore, # (K,U) bool, neither right nor surely wrong
-               worst,  # (B,U,k) from `values_at`; the k hardest of each text count
+               worst,  # (P,U,k) from `values_at`, of P parts of the batch; the k hardest of each text count
                scale,  # scalar
                k_n,    # hardest texts of a pixel
               ):       # scalar
@@ -235,6 +235,14 @@ def fine_labels(emb,   # (B,D,H,W) float32
                 at=(image, pixel), pixels=(of_pixel, ~absent[image, :, pixel]), worst=hardest(sim, absent, cfg.k_pix))
 
 # %% ../nbs/05_losses.ipynb #c048
+def same_noise(sim,   # (B,U,N)
+               found, # dict that keeps the seed
+              ):      # (B,U,N) uniform in [0,1), the same whenever `found` is
+    "Noise that the backward pass can draw again: a seed is kept, not the noise"
+    if 'seed' not in found: found['seed'] = int(torch.randint(2**31, ()))
+    return torch.rand(sim.shape, generator=torch.Generator(sim.device).manual_seed(found['seed']), device=sim.device, dtype=sim.dtype)
+
+# %% ../nbs/05_losses.ipynb #c050
 def anchor_rows(emb,   # (B,D,H,W) float32
                 text,  # (U,D) unit norm
                 mask_scale, # scalar of TCL's sigmoid
@@ -250,14 +258,14 @@ def anchor_rows(emb,   # (B,D,H,W) float32
     soft = sigmoid_objects(sim, mask_scale, mask_bias)
     if cfg.objects == 'attention': masks = attention_objects(sim, cfg.tau_obj)
     elif cfg.objects == 'sigmoid': masks = soft
-    else: masks = gumbel_objects(sim, mask_scale, mask_bias, found.setdefault('noise', torch.rand_like(sim)))
+    else: masks = gumbel_objects(sim, mask_scale, mask_bias, same_noise(sim, found))
     rows = object_rows(emb, masks, text), soft.mean(-1), total_variation(emb)
     if not fine: return rows
     if 'A' not in found: found.update(fine_labels(emb.detach(), text, sim.detach(), own_share(sim.detach(), own, cfg.tau_own), own, near, cfg))
     regions = region_rows(emb, text, found['A']).flatten(0, 1), *found['regions']
     return rows + regions + (pixel_rows(emb, text, *found['at']), *found['pixels'], values_at(sim, found['worst']))
 
-# %% ../nbs/05_losses.ipynb #c049
+# %% ../nbs/05_losses.ipynb #c051
 class ChunkedRows(torch.autograd.Function):
     "`anchor_rows` of a batch, a few images at a time, computed again for the backward pass"
     @staticmethod
@@ -290,7 +298,7 @@ class ChunkedRows(torch.autograd.Function):
             at = [a + k for a, k in zip(at, sizes)]
         return *totals, None, None, None, None
 
-# %% ../nbs/05_losses.ipynb #c050
+# %% ../nbs/05_losses.ipynb #c052
 def objective_loss(emb,   # (B,D,H,W) pixel embeddings, of any float type
                    text,  # (U,D) unit-norm distinct texts of the batch
                    own,   # (B,U) bool
@@ -298,13 +306,13 @@ def objective_loss(emb,   # (B,D,H,W) pixel embeddings, of any float type
                    cfg,   # `TrainConfig`
                    progress=1., # share of the run done; the fine levels fade in after `levels_after`
                    join=one_process, # rows of all processes from those of this one, see `gather_rows`; all must hold the same texts
-                   fine=None, # (B,U) bool, own texts of the region and pixel levels; all own ones when None
+                   fine=None, # (U,) bool, texts that take part in the region and pixel levels; all when None
                   ):      # scalar, dict of the parts
     "What an objective minimises: image, tcl, or all levels of mgca"
     with torch.autocast(emb.device.type, enabled=False):  # half precision ends here
-        return levels_loss(emb.float(), text.float(), own, temps, cfg, progress, join, own if fine is None else fine)
+        return levels_loss(emb.float(), text.float(), own, temps, cfg, progress, join, torch.ones_like(own[0]) if fine is None else fine)
 
-# %% ../nbs/05_losses.ipynb #c051
+# %% ../nbs/05_losses.ipynb #c053
 def levels_loss(emb,   # (B,D,H,W) float32
                 text,  # (U,D) float32, unit norm
                 own,   # (B,U) bool
@@ -312,7 +320,7 @@ def levels_loss(emb,   # (B,D,H,W) float32
                 cfg,   # `TrainConfig`
                 progress, # share of the run done
                 join,  # rows of all processes from those of this one
-                fine,  # (B,U) bool, own texts of the fine levels
+                fine,  # (U,) bool, texts of the fine levels
                ):      # scalar, dict of the parts
     "`objective_loss` in full precision"
     near = near_own(alike(text, cfg.kappa), own)
@@ -320,7 +328,7 @@ def levels_loss(emb,   # (B,D,H,W) float32
         loss = row_loss(image_rows(emb, text), own, temps('image'), near, join)
         return loss, dict(image=loss.item())
     fade = 0. if cfg.objective == 'tcl' else min(1., max(0., progress/max(cfg.levels_after, 1e-6) - 1))
-    inputs = emb, text, temps.mask_scale, temps.mask_bias, fine, near | own & ~fine, cfg, fade > 0  # an own caption is nowhere absent
+    inputs = emb, text, temps.mask_scale, temps.mask_bias, own & fine, near | ~fine, cfg, fade > 0  # the others are nobody's positive and nobody's negative
     rows = ChunkedRows.apply(*inputs) if 0 < cfg.chunk < len(emb) else anchor_rows(*inputs, {})
     if fade: rows = *rows[:-1], hardest_of_all(rows[-1])  # all that other processes need of these
     objects, (area, tv, *rest) = rows[0], map(join, rows[1:])
@@ -330,7 +338,7 @@ def levels_loss(emb,   # (B,D,H,W) float32
         parts['pixel'] = fade*cfg.w_pix, pixel_loss(*rest[4:], temps('pixel'), cfg.k_n)
     return sum(w*v for w, v in parts.values()), {k: v.item() for k, (_, v) in parts.items()}
 
-# %% ../nbs/05_losses.ipynb #c070
+# %% ../nbs/05_losses.ipynb #c072
 def gather_rows(x, # (K,...) rows of this process
                ):  # (sum of K,...) rows of all processes, in the order of their ranks
     "The `join` of `objective_loss` for several processes"

@@ -26,7 +26,7 @@ def side_by_side(steps,  # dict of name -> function without arguments; the first
                  device='cpu', # waits for a GPU to finish
                 ):       # list of dicts: name, median and spread in seconds, ratio to the first
     "Time functions in turns"
-    wait = torch.cuda.synchronize if str(device) == 'cuda' else lambda: None
+    wait = torch.cuda.synchronize if torch.device(device).type == 'cuda' else lambda: None
     times = {n: [] for n in steps}
     for turn in range(rounds + 1):
         for name, f in steps.items():

@@ -88,6 +88,7 @@ def configure(overrides=(), # list of 'key=value' strings
     for key, allowed in CHOICES.items():
         if getattr(cfg, key) not in allowed: raise UserError(f'unknown {key} {getattr(cfg, key)!r}; use one of {", ".join(allowed)}')
     if cfg.batch < 2: raise UserError('contrastive training needs a batch of at least 2')
+    if min(cfg.k_pos, cfg.k_pix) < 1: raise UserError(f'k_pos and k_pix must be at least 1, got {cfg.k_pos} and {cfg.k_pix}; a level is switched off by its weight, e.g. w_pix=0')
     return cfg
 
 # %% ../nbs/06_train.ipynb #c010
@@ -183,10 +184,11 @@ def texts_of(caption, # sentences, one a line
 def batch_texts(nouns, # list of B lists of nouns
                ):      # list of U distinct nouns, (B,U) bool ownership
     "Distinct texts and who owns them"
-    texts = sorted(dict.fromkeys(n for ns in nouns for n in ns), key=lambda t: isinstance(t, Sentence))  # nouns first
-    index = {t: i for i, t in enumerate(texts)}
+    kind = lambda t: (isinstance(t, Sentence), t)  # a caption of one word is not that word
+    texts = sorted({kind(n): n for ns in nouns for n in ns}.values(), key=lambda t: isinstance(t, Sentence))  # nouns first
+    index = {kind(t): i for i, t in enumerate(texts)}
     own = torch.zeros(len(nouns), len(texts), dtype=torch.bool)
-    for i, ns in enumerate(nouns): own[i, [index[n] for n in ns]] = True
+    for i, ns in enumerate(nouns): own[i, [index[kind(n)] for n in ns]] = True
     return texts, own
 
 # %% ../nbs/06_train.ipynb #c023
@@ -268,7 +270,7 @@ def train_step(model, # `MGCA`
     texts, own = batch_texts(nouns)
     (text, noun), own = embed_texts(model.enc, texts), own.to(device)
     with autocast_for(device, cfg.precision): emb = model(feats.to(device))
-    loss, parts = objective_loss(emb, text, own, model.temps, cfg, progress, fine=own & noun if cfg.texts == 'both' else own)
+    loss, parts = objective_loss(emb, text, own, model.temps, cfg, progress, fine=noun if cfg.texts == 'both' else None)
     if cfg.w_img:
         masked = masked_image_loss(partial(image_embedding, model.enc), imgs.to(device).float()/255, model.enc.mean, emb, text, own, model.temps, cfg.kappa)
         loss, parts['masked'] = loss + cfg.w_img*masked, masked.item()
@@ -296,9 +298,11 @@ def data_source(cfg,   # `TrainConfig`
     head = list(itertools.islice(batches, max(1, 4000//cfg.batch)))  # the lexicon needs some captions before the first step
     lexicon, batches = NounLexicon.fit([c for _, cs in head for c in cs]), itertools.chain(head, batches)
     def next_batch(step):
-        imgs, captions = next(batches)
-        nouns = [texts_of(c, lexicon, cfg.texts) for c in captions]
-        keep = [i for i, ns in enumerate(nouns) if ns]
+        keep = []
+        while len(keep) < 2:  # a batch without two texts teaches nothing
+            imgs, captions = next(batches)
+            nouns = [texts_of(c, lexicon, cfg.texts) for c in captions]
+            keep = [i for i, ns in enumerate(nouns) if ns]
         return frozen_features(enc, imgs[keep].to(enc.mean.device).float()/255), [nouns[i] for i in keep], imgs[keep]
     return next_batch, counts if counts is not None else {}
 
@@ -322,7 +326,7 @@ def pack_state(opt,  # optimiser
               ):     # bytes
     "Optimiser state for `--resume`"
     buf = io.BytesIO()
-    torch.save(dict(opt=opt.state_dict(), step=step, rng=torch.get_rng_state()), buf)
+    torch.save(dict(opt=opt.state_dict(), step=step, rng=torch.get_rng_state(), cuda_rng=torch.cuda.get_rng_state_all()), buf)  # an empty list without a GPU
     return buf.getvalue()
 
 def save_checkpoint(out,   # run folder
@@ -351,6 +355,7 @@ def resume_from(out,   # run folder
     model.load_state_dict(load_file(last/'model.safetensors'), strict=False)
     opt.load_state_dict(state['opt'])
     torch.set_rng_state(state['rng'])
+    if len(state['cuda_rng']) == torch.cuda.device_count(): torch.cuda.set_rng_state_all(state['cuda_rng'])
     return state['step']
 
 # %% ../nbs/06_train.ipynb #c040

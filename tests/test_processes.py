@@ -4,7 +4,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn as nn
 import torch.nn.functional as F
-from mgca.losses import Temperatures, gather_rows, objective_loss
+from mgca.losses import Temperatures, gather_rows, masked_image_loss, objective_loss, one_process
 from mgca.train import TrainConfig
 
 B, D, H, U = 8, 6, 5, 12
@@ -20,6 +20,15 @@ def problem(objective):
     torch.manual_seed(1)
     return feats, text, own, cfg, nn.Conv2d(D, D, 1), Temperatures()
 
+def masked(mine, join): # the masked-image loss with masks of ones, where the second half of the images names nothing
+    feats, text, own, _, layer, temps = problem('mgca')
+    with torch.no_grad(): temps.mask_bias.fill_(100.)
+    own[B//2:] = False
+    look = lambda x: F.normalize(x.mean((2, 3)) @ torch.linspace(-1, 1, 3*D).view(3, D).sin(), dim=-1)
+    loss = masked_image_loss(look, feats[mine, :3].sigmoid(), torch.zeros(3, 1, 1), layer(feats[mine]), text, own[mine], temps, join=join)
+    loss.backward()
+    return loss.item(), temps.log_scale.grad
+
 def gradients(*modules): return {f'{i}.{n}': p.grad for i, m in enumerate(modules) for n, p in m.named_parameters() if p.grad is not None}
 
 def work(rank, world, folder):
@@ -32,6 +41,8 @@ def work(rank, world, folder):
         loss.backward()
         results[objective] = dict(loss=loss.item(), grads=gradients(layer, temps))
         for g in results[objective]['grads'].values(): dist.all_reduce(g); g /= world  # what data-parallel training does
+    results['masked'] = masked(mine, gather_rows)
+    dist.all_reduce(results['masked'][1])
     if rank == 0: torch.save(results, f'{folder}/results.pt')
     dist.destroy_process_group()
 
@@ -39,6 +50,9 @@ def work(rank, world, folder):
 def test_processes_equal_one(tmp_path, world):
     mp.spawn(work, (world, str(tmp_path)), nprocs=world)
     several = torch.load(tmp_path/'results.pt', weights_only=True)
+    loss, grad = masked(slice(0, B), one_process)
+    assert abs(several['masked'][0] - loss) < 1e-5 and loss > 0
+    torch.testing.assert_close(several['masked'][1]/world, grad, atol=1e-5, rtol=1e-4)
     for objective in OBJECTIVES:
         feats, text, own, cfg, layer, temps = problem(objective)
         loss, _ = objective_loss(layer(feats), text, own, temps, cfg)
