@@ -11,7 +11,7 @@ SKIP = re.compile(r'^#\| *(slow|cuda|net|eval: *false)\b', re.M)
 def shrink(png, # base64 text of a PNG
           ):    # the same picture in 64 colours, if that is smaller
     buf = io.BytesIO()
-    Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB').quantize(64).save(buf, 'PNG', optimize=True)
+    Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB').quantize(64, Image.Quantize.MAXCOVERAGE).save(buf, 'PNG', optimize=True)
     small = base64.b64encode(buf.getvalue()).decode() + '\n'
     return small if len(small) < .8*len(png) else png
 
