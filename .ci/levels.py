@@ -30,9 +30,9 @@ if __name__ == '__main__':
     a = p.parse_args()
     sets = {s: settings(s) for s in SETS}
     out, runs = Path(a.out), dict(levels=sets, choices=CHOICES).get(a.only, {n: r for n, r in {**sets, **CHOICES}.items() if a.only in ('', n)})
-    config = {k: v for k, v in asdict(configure(steps=a.steps, cache=12*a.steps)).items() if k != 'seed'}
+    config = json.loads(json.dumps({k: v for k, v in asdict(configure(steps=a.steps, cache=12*a.steps)).items() if k != 'seed'}))
     report = json.loads(out.read_text()) if out.exists() else dict(config=config, miou={})
-    if report['config'] != json.loads(json.dumps(config)): raise SystemExit(f'{out} was made with other settings; choose another --out')
+    if report['config'] != config: raise SystemExit(f'{out} was made with other settings; choose another --out')
     enc = load_encoder()
     held = {s: HeldOut(enc, s) for s in STYLES}
     for seed in a.seeds:
