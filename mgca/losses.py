@@ -338,7 +338,7 @@ def levels_loss(emb,   # (B,D,H,W) float32
         parts['pixel'] = fade*cfg.w_pix, pixel_loss(*rest[4:], temps('pixel'), cfg.k_n)
     return sum(w*v for w, v in parts.values()), {k: v.item() for k, (_, v) in parts.items()}
 
-# %% ../nbs/05_losses.ipynb #c072
+# %% ../nbs/05_losses.ipynb #c076
 def gather_rows(x, # (K,...) rows of this process
                ):  # (sum of K,...) rows of all processes, in the order of their ranks
     "The `join` of `objective_loss` for several processes"
