@@ -8,7 +8,7 @@ Results are added to the file after every run, so that it may be stopped and sta
 import argparse, json
 from dataclasses import asdict, replace
 from pathlib import Path
-from mgca.benchmarks import write_json
+from mgca.core import write_json
 from mgca.encoders import load_encoder
 from mgca.quickstart import STYLES, HeldOut, predict_styles, score
 from mgca.train import TrainConfig, configure, data_source, train

@@ -7,22 +7,18 @@ The comparison in time is made at a size where the batch at once fits (--side 28
 """
 import argparse, json, resource, subprocess, sys, time
 import torch
-import torch.nn.functional as F
-from mgca.losses import Temperatures, objective_loss
+from mgca.losses import objective_loss
+from mgca.speed import loss_inputs
 from mgca.train import TrainConfig
 
 def once(a, images, chunk, repeats):
-    torch.manual_seed(0)
     device = torch.device(a.device)
-    emb = torch.randn(images, a.dim, a.side, a.side, device=device).requires_grad_()
-    text, own = F.normalize(torch.randn(a.texts, a.dim, device=device), dim=-1), torch.zeros(images, a.texts, dtype=torch.bool, device=device)
-    own[torch.arange(images), torch.arange(images) % a.texts] = own[torch.arange(images), (torch.arange(images)*7 + 1) % a.texts] = True
-    temps, cfg, seconds = Temperatures().to(device), TrainConfig(chunk=chunk, k_n=64), []
+    inputs, cfg, seconds = loss_inputs(images, a.side, a.dim, a.texts, device), TrainConfig(chunk=chunk), []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20
     if device.type == 'cuda': torch.cuda.reset_peak_memory_stats(); before = torch.cuda.memory_allocated()/2**30
     for _ in range(repeats):
-        emb.grad, t = None, time.time()
-        objective_loss(emb, text, own, temps, cfg)[0].backward()
+        inputs[0].grad, t = None, time.time()
+        objective_loss(*inputs, cfg)[0].backward()
         if device.type == 'cuda': torch.cuda.synchronize()
         seconds.append(time.time() - t)
     peak = torch.cuda.max_memory_allocated()/2**30 if device.type == 'cuda' else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20

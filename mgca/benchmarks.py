@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['confusion', 'iou_of', 'boundaries', 'boundary_fscore', 'FolderBenchmark', 'evaluate', 'summarise', 'protocol_hash',
-           'load_benchmark', 'mgca_eval', 'write_json', 'main']
+           'load_benchmark', 'mgca_eval', 'main']
 
 # %% ../nbs/09_benchmarks.ipynb #c004
 import hashlib, json, time
@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from fastcore.basics import store_attr
 from PIL import Image
 from tqdm.auto import tqdm
-from .core import UserError, atomic_write, pick_device, run_command, set_seed
+from .core import UserError, pick_device, run_command, set_seed, write_json
 from .inference import Segmenter, parse_background
-from .masks import read_image
+from .masks import PHOTOS, read_image
 from .scenes import SEEN, UNSEEN, SceneBenchmark
 from .train import load_model
 
@@ -74,7 +74,7 @@ class FolderBenchmark:
         for part in ('images', 'labels', 'classes.txt'):
             if not (self.root/part).exists(): raise UserError(f'{self.root/part} is missing; a folder data set needs images/, labels/ and classes.txt')
         self.class_names = [c.strip() for c in (self.root/'classes.txt').read_text(encoding='utf-8').splitlines() if c.strip()]
-        self.files = sorted(p for p in (self.root/'images').iterdir() if p.suffix.lower() in ('.jpg', '.jpeg', '.png', '.webp', '.bmp'))
+        self.files = sorted(p for p in (self.root/'images').iterdir() if p.suffix.lower() in PHOTOS)
         if not self.files: raise UserError(f"{self.root/'images'} holds no images")
         if not self.class_names: raise UserError(f"{self.root/'classes.txt'} names no class")
 
@@ -168,12 +168,6 @@ def mgca_eval(data:str='scenes', # folder or scenes
     print('best: ' + ', '.join(f'{c} {100*v:.0f}' for v, c in worst[::-1][:5]) + '; worst: ' + ', '.join(f'{c} {100*v:.0f}' for v, c in worst[:5]))
 
 # %% ../nbs/09_benchmarks.ipynb #c030
-def write_json(path,   # file
-               result, # anything json can hold
-              ):       # None
-    "Write JSON whole or not at all"
-    with atomic_write(path) as f: json.dump(result, f, indent=1)
-
 def main(): # None
     "Entry point of `mgca_eval`"
     run_command(mgca_eval)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Temperatures', 'contrast', 'both_ways', 'one_process', 'image_rows', 'row_loss', 'masked_pool', 'object_rows',
-           'own_pairs', 'masked_images', 'masked_image_loss', 'area_prior', 'total_variation', 'claims_of',
+           'is_text', 'own_pairs', 'masked_images', 'masked_image_loss', 'area_prior', 'total_variation', 'claims_of',
            'region_rows', 'region_loss', 'pixel_rows', 'values_at', 'hardest_of_all', 'pixel_loss', 'fine_labels',
            'same_noise', 'anchor_rows', 'ChunkedRows', 'objective_loss', 'levels_loss', 'gather_rows']
 
@@ -99,6 +99,13 @@ def object_rows(emb,   # (B,D,H,W)
     return torch.einsum('bud,ud->bu', F.normalize(masked_pool(emb, masks), dim=-1), text)
 
 # %% ../nbs/05_losses.ipynb #c022
+def is_text(label, # (...) text of each place, -1 for none
+            n,     # number of texts U
+           ):      # (...,U) bool, no text for -1
+    "Labels as a table"
+    return label[..., None] == torch.arange(n, device=label.device)
+
+# %% ../nbs/05_losses.ipynb #c024
 def own_pairs(emb,  # (B,D,H,W)
               text, # (U,D) unit norm
               own,  # (B,U) bool
@@ -131,11 +138,11 @@ def masked_image_loss(encode, # function (K,3,S,T) -> (K,D) unit norm, frozen, w
     sim, image, label = own_pairs(emb.float(), text, own)
     masks = gumbel_objects(sim, temps.mask_scale, temps.mask_bias).unflatten(-1, emb.shape[-2:])
     seen = encode(masked_images(imgs, masks, image, mean)) if len(image) else emb.new_zeros(0, text.shape[1]).float()  # the other processes wait for our rows, even for none
-    pos = F.one_hot(label, len(text)).bool()
+    pos = is_text(label, len(text))
     ignore = (own | near_own(alike(text, kappa), own))[image]  # the caption's other nouns are no negatives: parts of them may show
     return both_ways(join(seen @ text.T), join(pos), temps('masked'), join(ignore))
 
-# %% ../nbs/05_losses.ipynb #c027
+# %% ../nbs/05_losses.ipynb #c029
 def area_prior(area, # (B,U) mean of each mask
                own,  # (B,U) bool
                target=.4, # mean area of positive masks in TCL
@@ -150,15 +157,14 @@ def total_variation(emb, # (B,D,H,W)
     across, down = (emb[..., 1:] - emb[..., :-1]).abs(), (emb[..., 1:, :] - emb[..., :-1, :]).abs()
     return sum(d.flatten(1).mean(1) if d.numel() else emb.new_zeros(len(emb)) for d in (across, down))
 
-# %% ../nbs/05_losses.ipynb #c031
+# %% ../nbs/05_losses.ipynb #c033
 def claims_of(label, # (B,R) text that claims each region, -1 for none
               n,     # number of texts U
              ):      # (B,R) how many regions of the image that text claims, 0 where unclaimed
     "Count the claims of each (image, text)"
-    count = F.one_hot(label + 1, n + 1)[..., 1:].sum(1)
-    return count.gather(1, label.clamp(min=0))*(label >= 0)
+    return is_text(label, n).sum(1).gather(1, label.clamp(min=0))*(label >= 0)
 
-# %% ../nbs/05_losses.ipynb #c033
+# %% ../nbs/05_losses.ipynb #c035
 def region_rows(emb,  # (B,D,H,W)
                 text, # (U,D) unit norm
                 A,    # (B,N,R) from `pseudo_regions`
@@ -174,10 +180,10 @@ def region_loss(sim,    # (K,U) cosines of the regions of all images with all te
                 k_n,    # hardest negatives, in both directions; 0 takes all
                ):       # scalar
     "Claimed regions against the hardest texts, texts against the hardest regions"
-    pos = label[:, None] == torch.arange(sim.shape[1], device=label.device)
+    pos = is_text(label, sim.shape[1])
     return both_ways(sim, pos, scale, ignore, k_n, pos/claims.clamp(min=1)[:, None])
 
-# %% ../nbs/05_losses.ipynb #c036
+# %% ../nbs/05_losses.ipynb #c038
 def pixel_rows(emb,   # (B,D,H,W)
                text,  # (U,D) unit norm
                image, # (K,) from `pick_places`
@@ -207,11 +213,11 @@ def pixel_loss(sim,    # (K,U) from `pixel_rows`
     "Pixels against the k_n hardest texts, texts against the k hardest pixels of the batch"
     if not len(sim): return sim.sum()
     worst = hardest_of_all(worst)[0]
-    gone, pos = worst.isneginf(), F.one_hot(label, sim.shape[1]).bool()
+    gone, pos = worst.isneginf(), is_text(label, sim.shape[1])
     all_sims, own = torch.cat([sim.T, worst.masked_fill(gone, 0)], 1), torch.cat([pos.T, torch.zeros_like(gone)], 1)
     return .5*(contrast(sim, pos, scale, ignore, k_n) + contrast(all_sims, own, scale, torch.cat([~pos.T, gone], 1)))
 
-# %% ../nbs/05_losses.ipynb #c039
+# %% ../nbs/05_losses.ipynb #c041
 @torch.no_grad()
 def fine_labels(emb,   # (B,D,H,W) float32
                 text,  # (U,D) unit norm
@@ -226,15 +232,14 @@ def fine_labels(emb,   # (B,D,H,W) float32
     won, absent = region_shares(A, share), surely_absent(share, own, near, cfg.rho_neg)
     label = claimed_by(won, cfg.rho_pos)
     if cfg.k_reg:
-        claims = F.one_hot(label + 1, len(text) + 1)[..., 1:].transpose(1, 2).bool()
-        image, best, region = pick_places(region_rows(emb, text, A).transpose(1, 2), claims, cfg.k_reg, cfg.hard)
+        image, best, region = pick_places(region_rows(emb, text, A).transpose(1, 2), is_text(label, len(text)).transpose(1, 2), cfg.k_reg, cfg.hard)
         label = torch.full_like(label, -1).index_put((image, region), best)
     image, of_pixel, pixel = pick_places(sim, share >= cfg.rho_pos, cfg.k_pos, cfg.hard)
     ignore = ~surely_absent(won, own, near, cfg.rho_neg).transpose(1, 2)
     return dict(A=A, regions=(label.flatten(), ignore.flatten(0, 1), claims_of(label, len(text)).flatten()),
                 at=(image, pixel), pixels=(of_pixel, ~absent[image, :, pixel]), worst=hardest(sim, absent, cfg.k_pix))
 
-# %% ../nbs/05_losses.ipynb #c048
+# %% ../nbs/05_losses.ipynb #c050
 def same_noise(sim,   # (B,U,N)
                found, # dict that keeps the seed
               ):      # (B,U,N) uniform in [0,1), the same whenever `found` is
@@ -242,7 +247,7 @@ def same_noise(sim,   # (B,U,N)
     if 'seed' not in found: found['seed'] = int(torch.randint(2**31, ()))
     return torch.rand(sim.shape, generator=torch.Generator(sim.device).manual_seed(found['seed']), device=sim.device, dtype=sim.dtype)
 
-# %% ../nbs/05_losses.ipynb #c050
+# %% ../nbs/05_losses.ipynb #c052
 def anchor_rows(emb,   # (B,D,H,W) float32
                 text,  # (U,D) unit norm
                 mask_scale, # scalar of TCL's sigmoid
@@ -265,7 +270,7 @@ def anchor_rows(emb,   # (B,D,H,W) float32
     regions = region_rows(emb, text, found['A']).flatten(0, 1), *found['regions']
     return rows + regions + (pixel_rows(emb, text, *found['at']), *found['pixels'], values_at(sim, found['worst']))
 
-# %% ../nbs/05_losses.ipynb #c051
+# %% ../nbs/05_losses.ipynb #c053
 class ChunkedRows(torch.autograd.Function):
     "`anchor_rows` of a batch, a few images at a time, computed again for the backward pass"
     @staticmethod
@@ -298,7 +303,7 @@ class ChunkedRows(torch.autograd.Function):
             at = [a + k for a, k in zip(at, sizes)]
         return *totals, None, None, None, None
 
-# %% ../nbs/05_losses.ipynb #c052
+# %% ../nbs/05_losses.ipynb #c054
 def objective_loss(emb,   # (B,D,H,W) pixel embeddings, of any float type
                    text,  # (U,D) unit-norm distinct texts of the batch
                    own,   # (B,U) bool
@@ -312,7 +317,7 @@ def objective_loss(emb,   # (B,D,H,W) pixel embeddings, of any float type
     with torch.autocast(emb.device.type, enabled=False):  # half precision ends here
         return levels_loss(emb.float(), text.float(), own, temps, cfg, progress, join, torch.ones_like(own[0]) if fine is None else fine)
 
-# %% ../nbs/05_losses.ipynb #c053
+# %% ../nbs/05_losses.ipynb #c055
 def levels_loss(emb,   # (B,D,H,W) float32
                 text,  # (U,D) float32, unit norm
                 own,   # (B,U) bool
@@ -338,7 +343,7 @@ def levels_loss(emb,   # (B,D,H,W) float32
         parts['pixel'] = fade*cfg.w_pix, pixel_loss(*rest[4:], temps('pixel'), cfg.k_n)
     return sum(w*v for w, v in parts.values()), {k: v.item() for k, (_, v) in parts.items()}
 
-# %% ../nbs/05_losses.ipynb #c076
+# %% ../nbs/05_losses.ipynb #c078
 def gather_rows(x, # (K,...) rows of this process
                ):  # (sum of K,...) rows of all processes, in the order of their ranks
     "The `join` of `objective_loss` for several processes"

@@ -8,7 +8,7 @@ __all__ = ['MAX_PIXELS', 'PHOTOS', 'to_rgb', 'upright', 'read_file', 'read_image
            'output_names']
 
 # %% ../nbs/07a_masks.ipynb #c004
-import base64, glob, io, json, os, warnings
+import base64, glob, io, os, warnings
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from .core import UserError, atomic_write, overlay_masks, palette
+from .core import UserError, atomic_write, overlay_masks, palette, write_json
 
 # %% ../nbs/07a_masks.ipynb #c007
 def to_rgb(img, # PIL image in any mode
@@ -240,7 +240,7 @@ def save_segmentation(seg,  # `Segmentation`
         with atomic_write(f'{stem}{ending}', 'wb') as f: im.save(f, 'PNG')
     info = dict(size=[seg.labels.shape[1], seg.labels.shape[0]], photo=str(photo), classes=class_summary(seg))
     for ending, data in (('.json', info), *([('.coco.json', seg.coco(Path(photo).name))] if format == 'coco' else [])):
-        with atomic_write(f'{stem}{ending}') as f: json.dump(data, f, indent=1)
+        write_json(f'{stem}{ending}', data)
     return info
 
 # %% ../nbs/07a_masks.ipynb #c043

@@ -22,7 +22,7 @@ from fastcore.script import Param
 from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 import mgca
-from .core import UserError, atomic_write, autocast_for, make_dir, pick_device, run_command, set_seed
+from .core import PRECISIONS, UserError, atomic_write, autocast_for, make_dir, pick_device, run_command, set_seed, write_json
 from .data import NounLexicon, captioned_batches
 from .decoder import GroundingDecoder, frozen_features
 from .correspondence import PICKS
@@ -93,7 +93,7 @@ def configure(overrides=(), # list of 'key=value' strings
 
 # %% ../nbs/06_train.ipynb #c010
 OBJECTIVES = 'image', 'tcl', 'mgca', 'mgccl'
-CHOICES = dict(objective=OBJECTIVES, texts=('nouns', 'captions', 'both'), objects=('attention', 'sigmoid', 'gumbel'), hard=PICKS, precision=('auto', 'fp32', 'bf16'))
+CHOICES = dict(objective=OBJECTIVES, texts=('nouns', 'captions', 'both'), objects=('attention', 'sigmoid', 'gumbel'), hard=PICKS, precision=PRECISIONS)
 
 # %% ../nbs/06_train.ipynb #c013
 class MGCA(nn.Module):
@@ -337,7 +337,7 @@ def save_checkpoint(out,   # run folder
                    ):      # None
     "`out/last` and `out/run.json`, each whole or as before"
     save_model(model, Path(out)/'last', {'state.pt': pack_state(opt, step)})
-    with atomic_write(Path(out)/'run.json') as f: json.dump(card, f, indent=1)
+    write_json(Path(out)/'run.json', card)
 
 # %% ../nbs/06_train.ipynb #c039
 def resume_from(out,   # run folder

@@ -124,10 +124,10 @@ def adaptive_scores(emb,  # (B,D,H,W) pixel embeddings
                    ):     # as `unit_scores`
     "The adaptive semantic unit: units say what, pixels say where, the image says where exactly"
     A, _ = find_units(emb, **kw)
+    ids = A.argmax(-1).unflatten(1, emb.shape[-2:])
     name, there, score = name_units(emb, text, A, least)
     scores = own*by_pixel + (1 - own)*(A @ score).transpose(1, 2).unflatten(2, emb.shape[-2:])
-    if not least: return scores, A.argmax(-1).unflatten(1, emb.shape[-2:])
-    ids = A.argmax(-1).unflatten(1, emb.shape[-2:])
+    if not least: return scores, ids
     first = there & ~(name[:, :, None] == name[:, None]).tril(-1).any(-1)  # each name once
     order = first.int().argsort(dim=1, descending=True, stable=True)[:, :int(first.sum(1).max())]
     order = torch.where(first.gather(1, order), order, order[:, :1])  # images with fewer names say their first again
