@@ -11,7 +11,8 @@ from pathlib import Path
 from mgca.core import write_json
 from mgca.encoders import load_encoder
 from mgca.quickstart import STYLES, HeldOut, predict_styles, score
-from mgca.train import TrainConfig, configure, data_source, train
+from mgca.model import TrainConfig, configure
+from mgca.train import data_source, train
 from mgca.units import UNITS
 
 ON = TrainConfig()

@@ -9,7 +9,7 @@ import argparse, json, resource, subprocess, sys, time
 import torch
 from mgca.losses import objective_loss
 from mgca.speed import loss_inputs
-from mgca.train import TrainConfig
+from mgca.model import TrainConfig
 
 def once(a, images, chunk, repeats):
     device = torch.device(a.device)

@@ -19,7 +19,7 @@ from .core import UserError, pick_device, run_command, set_seed, write_json
 from .inference import Segmenter, parse_background
 from .masks import PHOTOS, read_image
 from .scenes import SEEN, UNSEEN, SceneBenchmark
-from .train import load_model
+from .model import load_model
 
 # %% ../nbs/09_benchmarks.ipynb #c007
 def confusion(pred, # (...) int64 class indices

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from .core import UserError, make_dir, pick_device, run_command, set_seed
 from .encoders import MODES, encode_dense, encode_text
 from .masks import Segmentation, find_photos, none_label, output_names, read_image, save_segmentation
-from .train import load_model
+from .model import load_model
 from .units import UNITS, unit_scores
 
 # %% ../nbs/08_inference.ipynb #c007
@@ -185,7 +185,7 @@ def check_choices(s, # `Segmenter` with its arguments as given
 class Segmenter:
     "A model, a list of classes and the choices of inference"
     def __init__(self,
-                 model,         # from `mgca.train.load_model`
+                 model,         # from `mgca.model.load_model`
                  class_names,   # list of C names, synonyms as 'tv|television'
                  unit='adaptive', # 'pixel', 'group' or 'adaptive'
                  features='decoder', # 'decoder' or a training-free mode of `encode_dense`

@@ -22,7 +22,8 @@ from .core import UserError, atomic_write, has_bf16, make_dir, overlay_masks, pa
 from .decoder import frozen_features
 from .encoders import encode_text, load_encoder, to_map
 from .scenes import SEEN, UNSEEN, SceneBenchmark
-from .train import TrainConfig, configure, data_source, save_model, train
+from .model import TrainConfig, configure, save_model
+from .train import data_source, train
 from .units import UNITS, unit_scores
 
 # %% ../nbs/16_quickstart.ipynb #c007

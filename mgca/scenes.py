@@ -301,9 +301,12 @@ class SceneCaptions:
         steps = itertools.count(self.start) if self.n_batches is None else range(self.start, self.start + self.n_batches)
         for step in steps: yield self[step]
 
-    def __getitem__(self, step):
+    def __getitem__(self, step): return self.some(step, range(self.batch))
+
+    def some(self, step, which): # number of a batch, numbers of its scenes
+        "Part of a batch"
         imgs, captions = [], []
-        for i in range(self.batch):
+        for i in which:
             rng = np.random.default_rng([self.seed, step, i])
             plan = plan_scene(rng, self.styles, self.size, self.n_objects)
             imgs.append(render_scene(plan))

@@ -16,7 +16,7 @@ from .encoders import encode_text
 from .inference import pamr
 from .losses import Temperatures, objective_loss
 from .scenes import SceneBenchmark
-from .train import TrainConfig, load_model
+from .model import TrainConfig, load_model
 from .units import unit_scores
 
 # %% ../nbs/15_speed.ipynb #c007

@@ -5,7 +5,7 @@ import torch.multiprocessing as mp
 import torch.nn as nn
 import torch.nn.functional as F
 from mgca.losses import Temperatures, gather_rows, masked_image_loss, objective_loss, one_process
-from mgca.train import TrainConfig
+from mgca.model import TrainConfig
 
 B, D, H, U = 8, 6, 5, 12
 OBJECTIVES = 'image', 'tcl', 'mgca'

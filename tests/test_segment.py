@@ -8,7 +8,7 @@ from PIL import Image
 import mgca.inference as inf
 import mgca.masks as masks
 from mgca.core import UserError
-from mgca.train import load_model
+from mgca.model import load_model
 
 BIN = Path(sys.executable).parent
 ENV = dict(os.environ, HF_HUB_OFFLINE='1', OMP_NUM_THREADS='1')
@@ -124,7 +124,7 @@ def test_more_classes_than_a_palette_holds(tmp_path):
 def test_lite_encoders(kw):
     "A pair without a shared space: any size, windows and views work, knowledge preservation is refused"
     pytest.importorskip('efficientnet_lite_pytorch')
-    from mgca.train import MGCA, TrainConfig
+    from mgca.model import MGCA, TrainConfig
     model = MGCA(TrainConfig(model='lite')).eval()
     for h, w in ((1, 1), (90, 211)): assert inf.segment(noise(h, w, 3), ['dog', 'grass'], model, size=96, **kw).labels.shape == (h, w)
     with pytest.raises(UserError, match='training-free features to preserve'): inf.Segmenter(model, ['dog'], kp=.3)
@@ -149,7 +149,7 @@ def test_pamr_compiled():
 MANY = '''
 import sys, numpy as np
 from mgca.inference import Segmenter
-from mgca.train import load_model
+from mgca.model import load_model
 names = [f'thing {i}' for i in range(300)]
 kw = dict(whole={}, pixel=dict(unit='pixel'), window=dict(unit='pixel', window=224, stride=112, kp=.3, background='tcl'), views=dict(scales=(1., 1.25), flip=True))[sys.argv[1]]
 seg = Segmenter(load_model('tiny'), names, size=448, refine='pamr', **kw)
