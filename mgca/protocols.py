@@ -185,7 +185,7 @@ def make_segmenter(model, # from `load_model`
     background, words = check_background(p, names, asked, key or 'this data set'), []
     if has_background(names): words, names = facts()['variants'].get(p.names, dict(background={}))['background'].get(key, []), names[1:]
     if p.name == 'native':
-        return Segmenter(model, names, background=background, size=p.size or None, window=p.window or None, stride=p.stride or None, kp=p.kp, scales=p.scales, flip=p.flip, prompts=p.prompts or None, **kw), notes
+        return Segmenter(model, names, background=words if words and not asked else background, size=p.size or None, window=p.window or None, stride=p.stride or None, kp=p.kp, scales=p.scales, flip=p.flip, prompts=p.prompts or None, **kw), notes
     if p.kp and (kw.get('features', 'decoder') != 'decoder' or not model.enc.aligned):
         notes.append(f'kp {p.kp} left out: ' + (f'{model.enc.name} has no training-free features' if not model.enc.aligned else 'there is no decoder beside which CLIP could be kept'))
         p = replace(p, kp=0.)
