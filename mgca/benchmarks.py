@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from .core import UserError, pick_device, run_command, set_seed, write_json
 from .inference import parse_background
 from .metrics import THRESHOLDS, boundaries, boundary_fscore, bootstrap_interval, confusion, finish_sweep, image_counts, iou_of, summarise, sweep_counts, sweep_mious
-from .own import FolderBenchmark, load_benchmark
+from .own import FolderBenchmark, load_benchmark  # some of these names are only passed on: older notebooks look for them here
 from .prepare import prepare
 from .protocols import label_map, make_segmenter, protocol_hash, rules_on, settle, spelled_out
 from .readers import ROWS, class_names, find_base, has_background
@@ -29,8 +29,8 @@ from .train import load_model
 # %% ../nbs/09_benchmarks.ipynb #c007
 def processes(): # (rank, how many)
     "Which process is this? Joins the group that torchrun or accelerate started"
-    if not dist.is_initialized() and int(os.environ.get('WORLD_SIZE', 1)) > 1: dist.init_process_group('gloo')
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    if dist.is_available() and not dist.is_initialized() and int(os.environ.get('WORLD_SIZE', 1)) > 1: dist.init_process_group('gloo')
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
 
 def exchange(part): # anything picklable -> list of the parts of all processes
     "What every process found"
@@ -195,7 +195,7 @@ def mgca_eval(data:str='scenes', # voc21, context60, coco_object, voc20, context
               unit:str='adaptive', # pixel, group or adaptive
               refine:str='none', # none or pamr
               protocol:str='native', # tcl448, groupvit448, sclip336, or native: whole images, the flags below, scored at their own size
-              background:str='', # native: none, words "wall; floor", a threshold 0-1, or tcl; only where the first class is background
+              background:str='', # native: none, words "wall; floor", a threshold 0-1, or tcl, the default; only where the first class is background
               size:int=0, # native: short side given to the encoder in pixels; 0 = its own
               window:int=0, # native: side of the sliding window in pixels; 0 = the whole image
               stride:int=0, # native: step of the window in pixels; 0 = half the window
@@ -245,4 +245,4 @@ def main(): # None
     if sys.argv[1:2] == ['prepare']: return run_command(prepare, sys.argv[2:], 'mgca_eval prepare')
     try: run_command(mgca_eval)
     finally:
-        if dist.is_initialized(): dist.destroy_process_group()
+        if dist.is_available() and dist.is_initialized(): dist.destroy_process_group()

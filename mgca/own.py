@@ -42,10 +42,9 @@ class HFBenchmark:
         if not names:
             names = Path(repo)/'classes.txt'
             if not names.is_file(): raise UserError(f'hf:{spec} needs its class names; give --names FILE with one class a line, the first for label 0')
-        try: found = datasets.load_dataset(repo)
+        try: found = {split: datasets.load_dataset(repo, split=split)} if split else datasets.load_dataset(repo)
         except Exception as e: raise UserError(f'hf:{spec} cannot be loaded ({type(e).__name__}: {str(e).splitlines()[0][:200]}); check the name, or the network') from e
-        split = split or next((s for s in ('validation', 'val', 'test', *found) if s in found), '')
-        if split not in found: raise UserError(f'hf:{repo} has no split {split!r}; it has {", ".join(found)}')
+        split = split or next(s for s in ('validation', 'val', 'test', *found) if s in found)
         self.rows, self.name, self.split, self.class_names = found[split], f'{Path(repo).name}-{split}', split, read_names(names)
         pictures = [c for c, f in self.rows.features.items() if isinstance(f, datasets.Image)]
         self.mask = next((c for c in self.rows.features if c.lower() in MASK_COLUMNS), None)
