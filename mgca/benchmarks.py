@@ -139,7 +139,7 @@ def run_one(dataset, # an evaluation set
             limit=0, # only the first images
             device='cpu', # where to count
             seed=0, # of the bootstrap
-           ):        # dict: `evaluate`'s, protocol, hashes, config, notes, versions
+           ):        # dict: `evaluate`'s, complete, protocol, hashes, config, notes, versions
     "One data set under a protocol, with its record"
     seg, notes = make_segmenter(model, dataset.class_names, p, key, asked, **choices)
     rules, predict = rules_on(p, key), Predictor(seg, dataset.class_names)
@@ -147,11 +147,11 @@ def run_one(dataset, # an evaluation set
     result = evaluate(predict, dataset, limit or None, thresholds=THRESHOLDS if sweep else None, device=device, seed=seed)
     if sweep: finish_sweep(result, getattr(dataset, 'split', ''), seg.threshold)
     if p.name == 'native': p = replace(p, size=seg.size, stride=seg.stride or 0, prompts=p.prompts or model.enc.prompts)
-    row = ROWS.get(key)
-    if row and not limit and dataset.split == 'val' and result['images'] not in row.count: notes.append(f"{result['images']} images; the complete set has {' or '.join(map(str, row.count))}")
+    whole = key not in ROWS or dataset.split != 'val' or result['images'] in ROWS[key].count
+    if not (whole or limit): notes.append(f"{result['images']} images; the complete set has {' or '.join(map(str, ROWS[key].count))}")
     config = dict(data=key, set=dataset.name, split=getattr(dataset, 'split', ''), limit=limit, **choices, rules=spelled_out(replace(rules_on(p, key), kp=seg.kp)), background=seg.threshold if seg.words == [] else seg.words,
                   class_names=dataset.class_names, encoder=model.enc.name, model_config=asdict(model.cfg))
-    return dict(result, protocol=p.name, protocol_version=p.version, protocol_hash=protocol_hash(spelled_out(p)), run_hash=protocol_hash(config), config=config, notes=notes, versions=versions())
+    return dict(result, complete=whole and not limit, protocol=p.name, protocol_version=p.version, protocol_hash=protocol_hash(spelled_out(p)), run_hash=protocol_hash(config), config=config, notes=notes, versions=versions())
 
 # %% ../nbs/09_benchmarks.ipynb #c024
 def run_all(root,  # folder above the benchmarks
@@ -169,7 +169,7 @@ def run_all(root,  # folder above the benchmarks
         except UserError as e: failed[key] = str(e); tell(f'{key}: failed: {e}')
     if not done: raise UserError(next(iter((failed or missing).values())) + (f' (and {len(missing) + len(failed) - 1} more)'))
     mean = float(np.mean([r['miou'] for r in done.values()]))
-    tell(f"mean of {len(done)}: {100*mean:.2f}" + ('' if len(done) == len(ROWS) else f"; mean of 8 not given, without {', '.join([*missing, *failed])}"))
+    tell(f"mean of {len(done)}: {100*mean:.2f}" + (' over a part of the images' if any(not r['complete'] for r in done.values()) else '') + ('' if len(done) == len(ROWS) else f"; mean of 8 not given, without {', '.join([*missing, *failed])}"))
     first = next(iter(done.values()))
     return dict(miou=mean if len(done) == len(ROWS) else None, mean_of_found=mean, benchmarks=done, missing=missing, failed=failed, images=sum(r['images'] for r in done.values()),
                 seconds=round(sum(r['seconds'] for r in done.values()), 1), **{k: first[k] for k in ('protocol', 'protocol_version', 'protocol_hash', 'versions')})

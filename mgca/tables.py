@@ -58,7 +58,7 @@ def write_table(path,    # markdown file
     keys, head = list(ROWS) if eight else list(results), heading(r['protocol'], r['protocol_version'], r['protocol_hash'])
     ours = our_rows(path, head, len(columns) + 4)
     row = ours.setdefault((f'**{label}**', post), [f'**{label}**', post, *['']*len(columns), '', 'this project'])
-    for k, x in results.items(): row[2 + keys.index(k)] = f"{100*x['miou']:.1f}" + (f" ({x['images']} images)" if x['config']['limit'] else '')
+    for k, x in results.items(): row[2 + keys.index(k)] = f"{100*x['miou']:.1f}" + ('' if x['complete'] else f" ({x['images']} of the images)")
     cells = row[2:2 + len(columns)]
     row[-2] = f'{np.mean([float(c) for c in cells]):.1f}' if eight and all(c and '(' not in c for c in cells) else ''
     rows = [['system', 'post-processing', *columns, 'mean of 8', 'source'], ['---']*(len(columns) + 4), *(published_rows(r['protocol']) if eight else []), *ours.values()]
