@@ -84,7 +84,7 @@ def asset_path(name, # file name inside `mgca/assets`
     return path
 
 # %% ../nbs/00_core.ipynb #c015
-ASSETS = ('objects.json', 'sprites_google.webp', 'sprites_twitter.webp', 'sprites_fluent.webp', 'mgca-tiny.json', 'mgca-tiny.safetensors', 'mgca-tiny-log.jsonl')
+ASSETS = ('objects.json', 'sprites_google.webp', 'sprites_twitter.webp', 'sprites_fluent.webp', 'mgca-tiny.json', 'mgca-tiny.safetensors', 'mgca-tiny-log.jsonl', 'benchmarks.json')
 
 # %% ../nbs/00_core.ipynb #c018
 def set_seed(seed, # any integer
@@ -178,20 +178,21 @@ def show_images(imgs,        # list of (H,W,3) uint8 arrays or (H,W) maps
 # %% ../nbs/00_core.ipynb #c039
 def run_command(func,      # a function with docments
                 argv=None, # arguments; those of the process by default
+                prog=None, # what the user typed; the function's name by default
                ):          # what `func` returns; leaves the process with a non-zero code on errors
     "Run `func` as a command-line program with one-line errors"
     argv = list(sys.argv[1:] if argv is None else argv)
-    debug = '--debug' in argv
-    parser = anno_parser(func, prog=func.__name__)
-    parser.error = lambda msg: leave(2, f'{func.__name__}: {msg}; see {func.__name__} --help')
+    debug, prog = '--debug' in argv, prog or func.__name__
+    parser = anno_parser(func, prog=prog)
+    parser.error = lambda msg: leave(2, f'{prog}: {msg}; see {prog} --help')
     args = vars(parser.parse_args([a for a in argv if a != '--debug']))
     args = {k: v for k, v in args.items() if k not in ('pdb', 'xtra')}
     try: return func(**args)
-    except KeyboardInterrupt: leave(130, f'{func.__name__}: interrupted, nothing half-written')
+    except KeyboardInterrupt: leave(130, f'{prog}: interrupted, nothing half-written')
     except Exception as e:
         if debug: traceback.print_exc()
         known = isinstance(e, UserError)
-        leave(1, f'{func.__name__}: {e}' if known else f'{func.__name__}: {type(e).__name__}: {e} (--debug shows where)')
+        leave(1, f'{prog}: {e}' if known else f'{prog}: {type(e).__name__}: {e} (--debug shows where)')
 
 # %% ../nbs/00_core.ipynb #c040
 def leave(code, # exit status

@@ -197,6 +197,7 @@ class Segmenter:
                  kp=0.,         # weight of the frozen CLIP's own masks in [0,1] (TCL: 0.3)
                  scales=(1.,),  # short sides to average over, as multiples of `size`
                  flip=False,    # average with the mirrored image, too
+                 prompts=None,  # key of `PROMPTS` or sentences with '{}'; the encoder's own when None
                 ):
         store_attr()
         check_choices(self)
@@ -204,9 +205,17 @@ class Segmenter:
         self.threshold = None if self.words else {'tcl': .4 if refine == 'pamr' else .5}.get(background, background)
         self.size, self.stride = size or model.enc.image_size, stride or (window and max(1, window//2))
         self.class_names = list(class_names)
-        self.text = encode_text(model.enc, self.class_names + self.words)
+        self.text = encode_text(model.enc, self.class_names + self.words, prompts)
 
 # %% ../nbs/08_inference.ipynb #c037
+@patch
+def probabilities(self:Segmenter,
+                  s,   # (1,C,h,w) cosines
+                  emb, # (1,D,h',w') the embeddings they were made from
+                 ):    # (1,C',h,w) in [0,1]; planes after the classes and words stand for background
+    "What the cosines of a window become: masks here; other rules are subclasses"
+    return self.model.mask_probability(s)
+
 @patch
 @torch.no_grad()
 def window_scores(self:Segmenter,
@@ -215,7 +224,7 @@ def window_scores(self:Segmenter,
     "One window: units, sigmoid, PAMR, knowledge preservation, in TCL's order"
     emb = self.model.pixel_embeddings(x) if self.features == 'decoder' else encode_dense(self.model.enc, x, self.features)
     s, units = unit_scores(emb, self.text, self.unit, imgs=x)
-    s = self.model.mask_probability(s)
+    s = self.probabilities(s, emb)
     if self.refine == 'pamr': s = refine_scores(x, s)
     if self.kp:
         own = torch.einsum('bdhw,cd->bchw', F.normalize(encode_dense(self.model.enc, x), dim=1), self.text)

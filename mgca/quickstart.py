@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from tqdm.auto import tqdm
-from .benchmarks import boundary_fscore, confusion, iou_of
+from .metrics import boundary_fscore, confusion, iou_of
 from .core import UserError, atomic_write, has_bf16, make_dir, overlay_masks, palette, run_command, write_json
 from .decoder import frozen_features
 from .encoders import encode_text, load_encoder, to_map

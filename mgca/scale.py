@@ -13,7 +13,8 @@ import torch
 from fastcore.basics import store_attr
 from fastcore.script import Param
 from PIL import Image
-from .benchmarks import FolderBenchmark, evaluate
+from .benchmarks import evaluate
+from .own import FolderBenchmark
 from .core import UserError, make_dir, overlay_masks, palette, pick_device, run_command, show_images
 from .inference import Segmenter
 from .model import configure
