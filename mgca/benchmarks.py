@@ -17,14 +17,16 @@ import torch
 import torch.distributed as dist
 from tqdm.auto import tqdm
 from .core import UserError, pick_device, run_command, set_seed, write_json
+from .encoders import NORMS
 from .inference import parse_background
 from .metrics import THRESHOLDS, boundary_fscore, bootstrap_interval, confusion, finish_sweep, image_counts, summarise, sweep_counts, sweep_mious
 from .own import load_benchmark
+from .model import load_model
 from .prepare import prepare
 from .protocols import label_map, make_segmenter, protocol_hash, rules_on, settle, spelled_out
 from .readers import ROWS, class_names, find_base, has_background
 from .tables import heading, our_rows, say, write_table
-from .model import load_model
+from .train import weights_hash
 
 # %% ../nbs/09_benchmarks.ipynb #c007
 def processes(): # (rank, how many)
@@ -73,7 +75,7 @@ def scan(predict, # function image -> labels; with `thresholds` a `Predictor`
             swept, pred = part if swept is None else swept.add_(part), predict.cut(pred, best.to(device))
         one = confusion(pred, gt, n)
         conf += one
-        images.append((i, image_counts(one), boundary_fscore(torch.where(gt == 255, gt, pred), gt)))
+        images.append((i, image_counts(one), boundary_fscore(pred, gt)))
         lap('metric')
     return dict(conf=conf.cpu(), swept=None if swept is None else swept.cpu(), images=images, clock=clock)
 
@@ -100,7 +102,8 @@ def evaluate(predict, # function (H,W,3) uint8 image -> (H,W) int labels
     result = summarise(sum(p['conf'] for p in parts), dataset.class_names)
     if result['miou'] is None: raise UserError(f'{dataset.name}: no pixel counts, all labels are 255; are these the right label maps?')
     low_high = bootstrap_interval([c for _, c, _ in images], len(dataset.class_names), seed=seed)
-    result.update(boundary_f=float(np.mean([f for _, _, f in images])), interval=list(low_high), images=len(images), seconds=round(time.time() - t0, 1),
+    edges = [f for _, _, f in images if f == f]
+    result.update(boundary_f=float(np.mean(edges)) if edges else None, interval=list(low_high), images=len(images), seconds=round(time.time() - t0, 1),
                   clock={k: round(sum(p['clock'][k] for p in parts), 3) for k in parts[0]['clock']})
     if thresholds is not None: result['sweep'] = dict(thresholds=[round(float(t), 4) for t in thresholds], miou=sweep_mious(sum(p['swept'] for p in parts if p['swept'] is not None)).tolist())
     return result
@@ -143,6 +146,7 @@ def run_one(dataset, # an evaluation set
     "One data set under a protocol, with its record"
     seg, notes = make_segmenter(model, dataset.class_names, p, key, asked, **choices)
     rules, predict = rules_on(p, key), Predictor(seg, dataset.class_names)
+    if p.normalise in NORMS and not torch.allclose(model.enc.mean.flatten().cpu(), torch.tensor(NORMS[p.normalise][0])): notes.append(f"images are normalised as the model was trained, not by {p.normalise}'s mean as {p.name} says")
     if sweep and (not predict.shift or rules.scores == 'groupvit' or rules.area): raise UserError(f'{dataset.name} under {p.name} has no single background threshold to sweep; --sweep is for sets with a background class, e.g. under tcl448')
     result = evaluate(predict, dataset, limit or None, thresholds=THRESHOLDS if sweep else None, device=device, seed=seed)
     if sweep: finish_sweep(result, getattr(dataset, 'split', ''), seg.threshold)
@@ -166,7 +170,9 @@ def run_all(root,  # folder above the benchmarks
         try: find_base(key, root, split)
         except UserError as e: missing[key] = str(e); tell(f'{key}: missing: {e}'); continue
         try: done[key] = run(load_benchmark(key, root, split=split, names=names), key)
-        except UserError as e: failed[key] = str(e); tell(f'{key}: failed: {e}')
+        except Exception as e:  # hours of the others are not to be lost
+            if not isinstance(e, UserError) and processes()[1] > 1: raise  # the others wait for a message that will not come
+            failed[key] = str(e) or type(e).__name__; tell(f'{key}: failed: {failed[key]}')
     if not done: raise UserError(next(iter((failed or missing).values())) + (f' (and {len(missing) + len(failed) - 1} more)'))
     mean = float(np.mean([r['miou'] for r in done.values()]))
     tell(f"mean of {len(done)}: {100*mean:.2f}" + (' over a part of the images' if any(not r['complete'] for r in done.values()) else '') + ('' if len(done) == len(ROWS) else f"; mean of 8 not given, without {', '.join([*missing, *failed])}"))
@@ -225,19 +231,23 @@ def report(o, # namespace of the command's flags
     p, tell, device = settle(o.protocol, flags_given(o)), print if rank == 0 else lambda *_: None, o.device
     if o.all and not o.root: raise UserError('--all needs --root DIR, the folder above the benchmarks')
     if world > 1 and device == 'auto' and torch.cuda.is_available(): device = f"cuda:{int(os.environ.get('LOCAL_RANK', rank)) % torch.cuda.device_count()}"
+    if o.table and o.split != 'val': raise UserError('a table holds results on validation splits; leave --table or --split out')
     if o.table and p.name != 'native': our_rows(o.table, heading(p.name, p.version, protocol_hash(spelled_out(p))))  # before the work, not after
     dataset = None if o.all else load_benchmark(o.data, o.root, o.styles, o.split, p.names if o.data in ROWS else o.names)
-    m = load_model(o.model, pick_device(device))
+    m, so_far = load_model(o.model, pick_device(device), normalise=p.normalise if p.normalise in NORMS else 'model'), {}
     def run(dataset, key):
         alone = not o.all or has_background(dataset.class_names)  # with --all, flags of the background go where there is one
         r = run_one(dataset, key, m, p, choices, asked and alone, o.sweep and alone, o.limit, m.enc.mean.device, o.seed)
         r['config'].update(model=o.model, device=str(m.enc.mean.device), seed=o.seed, processes=world)
         for line in say(r, choices): tell(line)
+        so_far[key] = r
+        if o.all and o.json and rank == 0: write_json(o.json, dict(benchmarks=so_far, unfinished=True))
         return r
     result = run_all(o.root, p.names, o.split, run, tell) if o.all else run(dataset, o.data)
     if rank: return
     if o.json: write_json(o.json, result)
-    if o.table: write_table(o.table, result['benchmarks'] if o.all else {o.data: result}, f'{o.model}, {o.features}, {o.unit}', dict(none='-', pamr='PAMR')[o.refine])
+    label = f'{o.model}, {o.features}, {o.unit}' + f', weights {weights_hash(m.decoder)[:6]}'*(o.features == 'decoder')  # a model trained anew is another row
+    if o.table: write_table(o.table, result['benchmarks'] if o.all else {o.data: result}, label, dict(none='-', pamr='PAMR')[o.refine])
     if result.get('failed'): raise UserError(f"{len(result['failed'])} benchmarks failed: " + '; '.join(result['failed'].values()))
 
 def main(): # None

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['pack_optimiser', 'unpack_optimiser', 'split_like', 'rng_state', 'set_rng_state', 'run_card', 'save_checkpoint',
-           'step_of', 'remove_checkpoint', 'load_checkpoint', 'read_log', 'start_log']
+           'step_of', 'remove_checkpoint', 'newest', 'tidy', 'load_checkpoint', 'read_log', 'start_log']
 
 # %% ../nbs/05b_checkpoint.ipynb #c005
-import json, os, platform, subprocess
+import json, platform, shutil, subprocess
 from dataclasses import asdict
 from pathlib import Path
 import open_clip
@@ -86,7 +86,7 @@ def save_checkpoint(out,     # run folder
     out = Path(out)
     told = {'state.safetensors': save(tensors), 'state.json': json.dumps(state).encode(), 'run.json': json.dumps(card, indent=1).encode()}
     before = step_of(out/'last')
-    write_folder(out/'last', {**model_files(model, out.name, weights), **told}, keep_as=None if before is None or keep < 2 else f'step-{before:08d}')
+    write_folder(out/'last', {**model_files(model, out.name, weights), **told}, keep_as=None if before is None else f'step-{before:08d}')
     for old in sorted(out.glob('step-*'))[:-(keep - 1) or None]: remove_checkpoint(old)
     write_json(out/'run.json', card)
 
@@ -103,16 +103,26 @@ def remove_checkpoint(folder, # a folder without subfolders
     folder.rmdir()
 
 # %% ../nbs/05b_checkpoint.ipynb #c018
+def newest(out, # run folder
+          ):    # folder of the newest whole checkpoint, or None
+    "`last`, or what it was before a kill"
+    return next((p for p in (Path(out)/'last', *sorted(Path(out).glob('step-*'), reverse=True)) if step_of(p) is not None), None)
+
+def tidy(out, # run folder
+        ):    # None
+    "Remove what a killed run was writing"
+    for p in Path(out).glob('.saving-*'): shutil.rmtree(p, ignore_errors=True)
+
 def load_checkpoint(out, # run folder
                     cfg, # `TrainConfig` of the run that goes on
                    ):    # dict of model weights, dict of tensors, state
     "The newest whole checkpoint of a run made with the same settings"
-    found = [p for p in (Path(out)/'last', *sorted(Path(out).glob('step-*'), reverse=True)) if step_of(p) is not None]
+    found = newest(out)
     if not found: raise UserError(f'nothing to resume in {out}; run without --resume first')
-    saved, now = json.loads((found[0]/'config.json').read_text()), json.loads(json.dumps(asdict(cfg)))
+    saved, now = json.loads((found/'config.json').read_text()), json.loads(json.dumps(asdict(cfg)))
     changed = [k for k in now if now[k] != saved.get(k)]
     if changed: raise UserError(f'--resume with another {changed[0]} ({saved.get(changed[0])} then, {now[changed[0]]} now); keep the settings or choose a new --out')
-    return load_file(found[0]/'model.safetensors'), load_file(found[0]/'state.safetensors'), json.loads((found[0]/'state.json').read_text())
+    return load_file(found/'model.safetensors'), load_file(found/'state.safetensors'), json.loads((found/'state.json').read_text())
 
 # %% ../nbs/05b_checkpoint.ipynb #c026
 def read_log(out,       # run folder

@@ -47,12 +47,14 @@ def attention_objects(sim, # (B,U,N) cosines
 def own_share(sim, # (B,U,N) cosines
               own, # (B,U) bool, which texts each caption names
               tau=.05, # temperature of the competition
+              centre=False, # compare each text with its own mean over the image first
              ):    # (B,U,N); sums to one over the own texts, zero elsewhere
     "Each pixel's split among its caption's texts"
+    if centre: sim = sim - sim.mean(-1, keepdim=True)
     other = ~own[..., None] & own.any(1)[:, None, None]  # an image without texts would be all -inf, and its gradient nan
     return (sim/tau).masked_fill(other, -torch.inf).softmax(1)*own[..., None]
 
-# %% ../nbs/04_correspondence.ipynb #c016
+# %% ../nbs/04_correspondence.ipynb #c018
 def farthest_points(emb, # (B,N,D) unit-norm embeddings
                     m,   # seeds wanted, 1 <= m <= N
                    ):    # (B,m) indices, the first nearest to the mean
@@ -68,7 +70,7 @@ def farthest_points(emb, # (B,N,D) unit-norm embeddings
         picks.append(nearest.argmin(1))
     return torch.stack(picks, 1)
 
-# %% ../nbs/04_correspondence.ipynb #c020
+# %% ../nbs/04_correspondence.ipynb #c022
 def affinity(emb,     # (B,N,D) unit norm
              centres, # (B,M,D) unit norm
              tau=.05, # temperature: small means hard
@@ -94,7 +96,7 @@ def meta_points(emb, # (B,N,D) unit norm
     seeds = farthest_points(emb, min(m, emb.shape[1]))
     return refine_centres(emb, emb.gather(1, seeds[..., None].expand(-1, -1, emb.shape[-1])), steps, tau)
 
-# %% ../nbs/04_correspondence.ipynb #c022
+# %% ../nbs/04_correspondence.ipynb #c024
 @torch.no_grad()
 def pseudo_regions(emb, # (B,D,H,W) pixel embeddings
                    r,   # regions an image
@@ -105,7 +107,7 @@ def pseudo_regions(emb, # (B,D,H,W) pixel embeddings
     x = F.normalize(emb.flatten(2).transpose(1, 2), dim=-1)
     return affinity(x, meta_points(x, r, steps, tau), tau)
 
-# %% ../nbs/04_correspondence.ipynb #c025
+# %% ../nbs/04_correspondence.ipynb #c027
 @torch.no_grad()
 def region_shares(A,     # (B,N,R) soft assignment
                   share, # (B,U,N) from `own_share`
@@ -121,7 +123,7 @@ def claimed_by(share, # (B,U,X) shares of X places, pixels or regions
     best, text = share.max(1)
     return torch.where(best >= rho_pos, text, -1)
 
-# %% ../nbs/04_correspondence.ipynb #c028
+# %% ../nbs/04_correspondence.ipynb #c030
 @torch.no_grad()
 def alike(text, # (U,D) unit norm
           kappa=.9, # cosine above which two texts count as one
@@ -136,7 +138,7 @@ def near_own(same, # (U,U) bool, from `alike`
     "Texts that are not an image's own but nearly so"
     return (own.float() @ same.float() > 0) & ~own
 
-# %% ../nbs/04_correspondence.ipynb #c031
+# %% ../nbs/04_correspondence.ipynb #c033
 @torch.no_grad()
 def surely_absent(share, # (B,U,X) shares of X places
                   own,   # (B,U) bool
@@ -146,7 +148,7 @@ def surely_absent(share, # (B,U,X) shares of X places
     "Where a text may look for negatives"
     return torch.where(own[..., None], share < rho_neg, ~near[..., None])
 
-# %% ../nbs/04_correspondence.ipynb #c034
+# %% ../nbs/04_correspondence.ipynb #c036
 @torch.no_grad()
 def pick_places(sim, # (B,U,X) cosines of texts with X places, pixels or regions
                 ok,  # (B,U,X) bool candidates
@@ -164,7 +166,7 @@ def pick_places(sim, # (B,U,X) cosines of texts with X places, pixels or regions
 
 PICKS = 'hard', 'easy', 'random'
 
-# %% ../nbs/04_correspondence.ipynb #c036
+# %% ../nbs/04_correspondence.ipynb #c038
 @torch.no_grad()
 def hardest(sim,    # (B,U,X) cosines
             absent, # (B,U,X) bool, from `surely_absent`

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'IMAGES', 'NAMES', 'Trouble', 'decode_photo', 'train_crop', 'centre_crop', 'sample_of', 'clean_captions',
            'Source', 'Tail', 'open_shard', 'read_tar', 'tar_source', 'fetch', 'read_rows', 'said_in_rows', 'mangled',
-           'table_source', 'read_dataset', 'dataset_source', 'parquet_source', 'hub_source', 'read_folder',
-           'folder_source', 'open_source']
+           'table_source', 'read_dataset', 'dataset_source', 'parquet_source', 'hub_source', 'files_below',
+           'read_folder', 'folder_source', 'open_source']
 
 # %% ../nbs/01_data.ipynb #c004
-import csv, glob, hashlib, io, itertools, json, os
+import csv, glob, hashlib, http.client, io, itertools, json, os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ import braceexpand
 import numpy as np
 import webdataset as wds
 from fastcore.basics import store_attr
+from huggingface_hub import HfApi
 from PIL import Image, ImageOps
 from .core import UserError
 
@@ -74,10 +75,11 @@ def sample_of(files, # dict of extension -> bytes
     out = clean_captions(out)
     return (data, out) if out else Trouble('no_caption')
 
-def clean_captions(said, # a string, or a list that should hold strings
+def clean_captions(said, # a string or a list of strings; anything else says nothing
                   ):     # list of captions, each on one line, none empty
     "Captions without surplus white space"
-    return [' '.join(c.split()) for c in ([said] if isinstance(said, str) else said) if isinstance(c, str) and c.strip()]
+    said = [said] if isinstance(said, str) else said if isinstance(said, (list, tuple)) else ()
+    return [' '.join(c.split()) for c in said if isinstance(c, str) and c.strip()]
 
 # %% ../nbs/01_data.ipynb #c018
 class Source:
@@ -87,14 +89,16 @@ class Source:
                  units, # list of whatever `read` takes
                  read,  # function unit -> iterator of (image bytes, captions) or `Trouble`; must survive pickling
                  said=None, # function unit -> its captions, where that needs no images
+                 files=None, # function -> paths whose names and sizes tell these data from others; the units when None
+                 facts=None, # other things that do, anything JSON can hold
                 ): store_attr()
 
     def __len__(self): return len(self.units)
 
     def fingerprint(self): # 16 hex digits
-        "Changes when files come, go or change their size"
+        "Changes when files come, go or change their size, and when a table changes; images named in a table are not looked at"
         size = lambda u: os.path.getsize(u) if isinstance(u, (str, Path)) and os.path.isfile(u) else None
-        names = [(os.path.basename(u) if size(u) is not None else str(u), size(u)) for u in self.units]
+        names = [self.facts] + [(os.path.basename(u) if size(u) is not None else str(u), size(u)) for u in (self.files() if self.files else self.units)]
         return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
 
     def captions(self): # yields strings, the captions of one image one a line
@@ -141,12 +145,14 @@ def tar_source(pattern, # glob, braces 'x-{000..575}.tar', URL, or a .txt with o
 
 # %% ../nbs/01_data.ipynb #c024
 def fetch(url,  # http(s) address
-          timeout=10, # seconds
+          timeout=5, # seconds
+          limit=50_000_000, # bytes
          ):     # bytes, or `Trouble`
     "One image from the web"
     try:
-        with urlopen(url, timeout=timeout) as r: return r.read()
-    except (OSError, ValueError): return Trouble('dead_link')
+        with urlopen(url, timeout=timeout) as r: data = r.read(limit + 1)
+    except (OSError, ValueError, http.client.HTTPException): return Trouble('dead_link')
+    return Trouble('huge_image') if len(data) > limit else data
 
 def read_rows(rows,   # list of (path or URL, captions)
               folder, # what paths are relative to
@@ -157,10 +163,12 @@ def read_rows(rows,   # list of (path or URL, captions)
         if mangled(captions): return Trouble('bad_caption')
         if not (captions := clean_captions(captions)): return Trouble('no_caption')
         if '://' in where: data = fetch(where)
-        else: data = (folder/where).read_bytes() if (folder/where).is_file() else Trouble('missing_file')
+        else:
+            try: data = (folder/where).read_bytes()
+            except (OSError, ValueError): data = Trouble('missing_file')
         return data if isinstance(data, Trouble) else (data, captions)
     if not any('://' in where for where, _ in rows): yield from map(load, rows); return
-    with ThreadPoolExecutor(16) as pool: yield from pool.map(load, rows)  # the network answers slowly, but often
+    with ThreadPoolExecutor(64) as pool: yield from pool.map(load, rows)  # the network answers slowly, but often
 
 # %% ../nbs/01_data.ipynb #c025
 def said_in_rows(rows, # list of (path or URL, captions)
@@ -181,7 +189,8 @@ def table_source(path, # .csv or .tsv, UTF-8, with a header
     "Captioned images listed in a table; paths are relative to it"
     path, found = Path(path), {}
     if not path.is_file(): raise UserError(f'{path}: no such file')
-    with open(path, newline='', encoding='utf-8', errors='surrogateescape') as f:
+    csv.field_size_limit(2**31 - 1)
+    with open(path, newline='', encoding='utf-8-sig', errors='surrogateescape') as f:
         rows = csv.DictReader(f, delimiter='\t' if path.suffix == '.tsv' else ',')
         where, caption = (next((n for n in names if n in (rows.fieldnames or ())), None) for names in NAMES.values())
         if not where or not caption: raise UserError(f"{path}: needs the columns 'path' (or 'url') and 'caption', has {rows.fieldnames}")
@@ -197,15 +206,19 @@ def read_dataset(shard,   # number of a shard
                 ):        # yields samples and troubles
     "Samples of one shard of a streaming data set"
     image, caption = columns
-    try:
-        for row in rows.shard(num_shards=rows.num_shards, index=shard):
-            data, said = row[image], clean_captions(row[caption] or ())
-            if isinstance(data, dict): data = data['bytes'] or (Path(data['path']).read_bytes() if data.get('path') else None)
-            yield Trouble('no_image') if not data else (data, said) if said else Trouble('no_caption')
+    def sample(data, said):
+        if isinstance(data, dict):
+            try: data = data['bytes'] or Path(data['path']).read_bytes()
+            except (OSError, TypeError): data = None
+        said = clean_captions(said)
+        return Trouble('no_image') if not data else (data, said) if said else Trouble('no_caption')
+    try:  # in batches of one: iterated by rows, a data set in a loader's worker would divide itself once more
+        for row in rows.shard(num_shards=rows.num_shards, index=shard).iter(batch_size=1): yield sample(row[image][0], row[caption][0])
     except Exception: yield Trouble('broken_shard')  # Arrow, the network, broken archives: each has errors of its own
 
 def dataset_source(name, # what the user called it
                    rows, # streaming data set
+                   **kw, # `files` or `facts` of the source
                   ):     # `Source`
     "A `datasets.IterableDataset` with an image and a caption column"
     import datasets
@@ -214,7 +227,7 @@ def dataset_source(name, # what the user called it
     caption = next((c for c in ('caption', 'captions', 'txt', 'text', 'sentences') if c in have), None)
     if not image or not caption: raise UserError(f"{name}: found no image and caption columns among {sorted(have)}; rename them to 'image' and 'caption'")
     if rows.features and isinstance(rows.features[image], datasets.Image): rows = rows.cast_column(image, datasets.Image(decode=False))
-    return Source(name, list(range(rows.num_shards)), partial(read_dataset, rows=rows, columns=(image, caption)))
+    return Source(name, list(range(rows.num_shards)), partial(read_dataset, rows=rows, columns=(image, caption)), **kw)
 
 # %% ../nbs/01_data.ipynb #c030
 def parquet_source(pattern, # path or glob of .parquet files
@@ -223,7 +236,7 @@ def parquet_source(pattern, # path or glob of .parquet files
     import datasets
     files = sorted(glob.glob(str(pattern)))
     if not files: raise UserError(f'no file matches {pattern!r}')
-    return dataset_source(str(pattern), datasets.load_dataset('parquet', data_files=files, split='train', streaming=True))
+    return dataset_source(str(pattern), datasets.load_dataset('parquet', data_files=files, split='train', streaming=True), files=partial(list, files))
 
 def hub_source(spec, # 'REPO_ID', 'REPO_ID:split', or a local folder that `datasets` understands
               ):     # `Source`
@@ -233,7 +246,14 @@ def hub_source(spec, # 'REPO_ID', 'REPO_ID:split', or a local folder that `datas
     try: rows = datasets.load_dataset(repo, split=split or 'train', streaming=True)
     except Exception as e:  # the hub's client has many kinds
         raise UserError(f'cannot read data set {repo!r} ({type(e).__name__}: {str(e)[:150]}); check its name and split and the network, or give local shards') from e
-    return dataset_source(f'hf:{spec}', rows)
+    try: commit = HfApi().dataset_info(repo, timeout=10).sha
+    except Exception: commit = None  # a local folder, or no network
+    return dataset_source(f'hf:{spec}', rows, facts=[spec, commit], files=partial(files_below, repo))
+
+def files_below(folder, # path
+               ):       # sorted list of all files in it and its subfolders
+    "What a folder holds"
+    return sorted(str(p) for p in Path(folder).rglob('*') if p.is_file())
 
 # %% ../nbs/01_data.ipynb #c033
 def read_folder(folder, # one folder
@@ -252,7 +272,7 @@ def folder_source(path, # folder
         if any(path.glob(kind)): return make(str(path/kind))
     units = sorted({p.parent for p in path.rglob('*') if p.suffix[1:].lower() in IMAGES})
     if not units: raise UserError(f'{path} holds neither .tar nor .parquet files nor images')
-    return Source(str(path), [str(u) for u in units], read_folder)
+    return Source(str(path), [str(u) for u in units], read_folder, files=partial(files_below, path))
 
 # %% ../nbs/01_data.ipynb #c036
 def open_source(data, # glob or list of tar shards, .csv/.tsv, folder, .parquet, hf:REPO_ID[:split]

@@ -71,6 +71,7 @@ class ClipEnds(nn.Module):
 
     def leave(self,
               u, # (B,W,H,W)
+              feats=None, # (B,W,h,w) frozen features, which these ends have no more use for
              ):  # (B,D,H,W)
         "Into the text space"
         return self.tail.project(u.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
@@ -81,21 +82,29 @@ class LinearEnds(nn.Module):
     def __init__(self,
                  enc,       # encoder pair with `width` and `dim`
                  width=256, # channels inside the decoder
+                 gain=6.,   # first length of the prior
                 ):
         super().__init__()
-        self.width = width
-        self.reduce, self.norm = nn.Conv2d(enc.width, width, 1), nn.LayerNorm(width)
+        self.width, self.prior = width, getattr(enc, 'prior', 0)
+        self.reduce, self.norm = nn.Conv2d(enc.width - self.prior, width, 1), nn.LayerNorm(width)
         self.proj = nn.Conv2d(width, enc.dim, 1)
+        if self.prior:
+            self.gain = nn.Parameter(torch.tensor(gain))
+            nn.init.zeros_(self.proj.weight); nn.init.zeros_(self.proj.bias)
 
     def enter(self,
               feats, # (B,W,h,w) frozen features
              ):      # (B,width,h,w)
-        return self.reduce(feats)
+        return self.reduce(feats[:, :feats.shape[1] - self.prior])
 
     def leave(self,
               u, # (B,width,H,W)
+              feats, # (B,W,h,w) frozen features
              ):  # (B,D,H,W)
-        return self.proj(F.gelu(channel_norm(self.norm, u)))
+        out = self.proj(F.gelu(channel_norm(self.norm, u)))
+        if not self.prior: return out
+        known = F.normalize(feats[:, -self.prior:].float(), dim=1)
+        return out.float() + self.gain*F.interpolate(known, out.shape[-2:], mode='bilinear', align_corners=False)
 
 # %% ../nbs/03_decoder.ipynb #c017
 class GroundingDecoder(nn.Module):
@@ -111,7 +120,7 @@ class GroundingDecoder(nn.Module):
     def forward(self,
                 feats, # (B,W,h,w) from `frozen_features`
                ):      # (B,D,sh,sw) pixel embeddings, not normalised
-        return self.ends.leave(self.layers(self.ends.enter(feats)))
+        return self.ends.leave(self.layers(self.ends.enter(feats)), feats)
 
 # %% ../nbs/03_decoder.ipynb #c018
 @torch.no_grad()

@@ -8,7 +8,7 @@ __all__ = ['PROMPTS', 'MODES', 'NORMS', 'fill_prompts', 'average_prompts', 'resi
            'TimmTail', 'timm_tokens', 'any_size', 'why_not_dense', 'check_images', 'pad_to', 'ClipEncoder',
            'read_tokens', 'image_embedding', 'encode_image', 'encode_dense', 'encode_sentences', 'encode_text',
            'text_tower', 'warn_truncated', 'expand_token_rows', 'quiet', 'load_tiny', 'checkpoint_path', 'where_to_get',
-           'weights_config', 'load_open_clip', 'LiteEncoder', 'load_encoder']
+           'weights_config', 'load_open_clip', 'LiteEncoder', 'load_encoder', 'read_encoder']
 
 # %% ../nbs/02_encoders.ipynb #c004
 import logging, os, warnings
@@ -510,8 +510,8 @@ def load_open_clip(name, # NAME (random weights), NAME/PRETRAINED, NAME/FILE.saf
 
 # %% ../nbs/02_encoders.ipynb #c072
 class LiteEncoder(nn.Module):
-    "EfficientNet-Lite0 features at strides 16 and 32, MiniLM sentence embeddings; both frozen"
-    aligned, name, prompts, stride, image_size, dim, width = False, 'lite', 'plain', 16, 224, 384, 432
+    "EfficientNet-Lite0 features at strides 16 and 32 and what its classifier sees there, MiniLM sentence embeddings; all frozen"
+    aligned, name, prompts, stride, image_size, dim, width, prior = False, 'lite', 'plain', 16, 224, 384, 816, 384  # the last 384 of 816 channels are the prior
     def __init__(self):
         super().__init__()
         try:
@@ -529,6 +529,8 @@ class LiteEncoder(nn.Module):
         self.text = AutoModel.from_pretrained(get_model_path()).eval().requires_grad_(False)
         self._texts = {}
         self.register_buffer('mean', torch.tensor(127/255).expand(3, 1, 1).clone(), persistent=False)
+        names = load_file(asset_path('imagenet-names.safetensors'))['names'].float()
+        self.register_buffer('names', F.normalize(names - names.mean(0), dim=-1), persistent=False)  # (1000,384)
 
     def train(self, mode=True): return super().train(False)
 
@@ -536,8 +538,8 @@ class LiteEncoder(nn.Module):
 @patch
 def forward(self:LiteEncoder,
             imgs, # (B,3,H,W) in [0,1]
-           ):     # (B,432,h,w) at stride 16
-    "Both strides side by side"
+           ):     # (B,816,h,w) at stride 16: features of both strides, then the prior in the text space
+    "Everything frozen, side by side"
     x = pad_to((imgs - self.mean)*255/128, 32).contiguous(memory_format=torch.channels_last)
     few = len(x) if x.is_cuda else 4  # two CPU cores read 155 images/s four at a time and 30 with 48 at once, which overflow the caches
     return torch.cat([self.two_strides(part) for part in x.split(few)])[..., :-(-imgs.shape[-2]//16), :-(-imgs.shape[-1]//16)]
@@ -545,15 +547,25 @@ def forward(self:LiteEncoder,
 @patch
 def two_strides(self:LiteEncoder,
                 x, # (B,3,H,W) normalised, H and W multiples of 32
-               ):  # (B,432,H/16,W/16)
-    "Stride-16 features beside upsampled stride-32 features, each scaled to unit mean square"
+               ):  # (B,816,H/16,W/16)
+    "Stride-16 features beside upsampled stride-32 features, each scaled to unit mean square, and the prior"
     x, maps = self.net._swish(self.net._bn0(self.net._conv_stem(x))), {}
     for block in self.net._blocks:
         x = block(x)
         maps[x.shape[1]] = x  # the last map of each width
-    fine, coarse = maps[112], F.interpolate(maps[320], scale_factor=2, mode='bilinear', align_corners=False)
+    fine, coarse, known = maps[112], *(F.interpolate(m, scale_factor=2, mode='bilinear', align_corners=False) for m in (maps[320], self.known(maps[320])))
     maps = [m/m.square().mean((1, 2, 3), keepdim=True).sqrt() for m in (fine, coarse)]
-    return torch.cat(maps, 1)
+    return torch.cat([*maps, known], 1)
+
+@patch
+def known(self:LiteEncoder,
+          m, # (B,320,h,w) last map of the backbone
+          temperature=4., # of the class probabilities
+         ): # (B,384,h,w)
+    "Names of the ImageNet classes at each place, weighted by their probabilities (ConSE)"
+    h, fc = self.net._swish(self.net._bn1(self.net._conv_head(m))), self.net._fc
+    p = (torch.einsum('bchw,kc->bkhw', h, fc.weight) + fc.bias[:, None, None]).div(temperature).softmax(1)
+    return torch.einsum('bkhw,kd->bdhw', p, self.names.to(p))
 
 # %% ../nbs/02_encoders.ipynb #c074
 def text_tower(self, sentences): # list of strings -> (S,384)
@@ -566,12 +578,18 @@ def text_tower(self, sentences): # list of strings -> (S,384)
 
 LiteEncoder.text_tower = text_tower
 
-# %% ../nbs/02_encoders.ipynb #c076
-@lru_cache(maxsize=4)
+# %% ../nbs/02_encoders.ipynb #c080
 def load_encoder(name='tiny', # 'tiny', 'lite', 'open_clip:NAME', 'open_clip:NAME/PRETRAINED', 'hf-hub:ORG/REPO'
                  normalise='model', # of a CLIP's images: 'model' as its weights were trained, 'clip' or 'imagenet'
                 ):            # an encoder pair
-    "The frozen encoders a MODEL name stands for"
+    "The frozen encoders a MODEL name stands for, each loaded once"
+    return read_encoder(name, normalise)
+
+@lru_cache(maxsize=4)
+def read_encoder(name, # as in `load_encoder`
+                 normalise, # as there
+                ):         # an encoder pair
+    "Load one"
     if name in ('tiny', 'lite') and normalise != 'model': raise UserError(f'{name} has a normalisation of its own; leave normalise=model')
     if name == 'tiny': return load_tiny()
     if name == 'lite': return LiteEncoder()

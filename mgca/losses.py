@@ -276,7 +276,7 @@ def anchor_rows(emb,   # (B,D,H,W) float32
     else: masks = gumbel_objects(sim, mask_scale, mask_bias, same_noise(sim, found))
     rows = object_rows(emb, masks, text), soft.mean(-1), total_variation(emb)
     if not fine: return rows
-    if 'A' not in found: found.update(fine_labels(emb.detach(), text, sim.detach(), own_share(sim.detach(), own, cfg.tau_own), own, near, cfg))
+    if 'A' not in found: found.update(fine_labels(emb.detach(), text, sim.detach(), own_share(sim.detach(), own, cfg.tau_own, bool(cfg.centre_own)), own, near, cfg))
     regions = region_rows(emb, text, found['A']).flatten(0, 1), *found['regions']
     return rows + regions + (pixel_rows(emb, text, *found['at']), *found['pixels'], values_at(sim, found['worst']))
 

@@ -8,7 +8,7 @@ __all__ = ['SIZES', 'PRESETS', 'OBJECTIVES', 'CHOICES', 'CARD', 'LossConfig', 'T
            'push_to_hub']
 
 # %% ../nbs/05a_model.ipynb #c004
-import json, re, shutil, tempfile
+import copy, json, re, tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 import torch
@@ -47,12 +47,14 @@ class LossConfig:
     objects:str = 'attention' # pseudo objects: attention, or TCL's sigmoid and its hard sample, gumbel
     tau_obj:float = .07      # temperature of attention objects
     tau_own:float = .05      # temperature of the competition among a caption's own texts
+    centre_own:int = 0       # 1 lets the place decide that competition: each text is compared with its own mean over the image
 
 # %% ../nbs/05a_model.ipynb #c008
 @dataclass
 class TrainConfig(LossConfig):
     "Everything that shapes a training run"
     model:str = 'tiny'       # encoder pair: tiny, lite, open_clip:NAME[/PRETRAINED]
+    normalise:str = 'model'  # of a CLIP's images: model (as its weights were trained), clip, or imagenet (as TCL)
     data:str = 'scenes'      # scenes, tar shards, .csv or .tsv, a folder, .parquet, hf:REPO_ID
     size:str = 'small'       # sets many others: mini, small, cc3m
     steps:int = 500          # optimiser steps
@@ -80,11 +82,11 @@ class TrainConfig(LossConfig):
 
 # %% ../nbs/05a_model.ipynb #c010
 SIZES = {'mini': dict(steps=60, batch=32, cache=480), 'small': {},
-         'cc3m': dict(steps=50_000, batch=1024, accum=4, chunk=64, lr=7.5e-5, lr_end=.133, weight_decay=.05, eps=1e-6, warmup=.3, unfreeze=.6, scales=(2, 2),
+         'cc3m': dict(normalise='imagenet', steps=50_000, batch=1024, accum=4, chunk=64, lr=7.5e-5, lr_end=.133, weight_decay=.05, eps=1e-6, warmup=.3, unfreeze=.6, scales=(2, 2),
                       cache=0, workers=8, shuffle=5000, w_obj=.1, w_reg=.1, w_pix=.1, w_tv=1.)}
-PRESETS = {'lite': dict(lr=2e-3, batch=64, steps=300, cache=8000, tau_obj=.15, kappa=.7, w_area=0., w_reg=.1, w_pix=.1)} # other defaults, by encoder pair
+PRESETS = {'lite': dict(lr=2e-3, batch=64, steps=100, cache=8000, tau_obj=.15, kappa=.7, w_area=0., w_reg=.2, w_pix=.1, levels_after=.1, centre_own=1)} # other defaults, by encoder pair
 OBJECTIVES = 'image', 'tcl', 'mgca', 'mgccl'
-CHOICES = dict(size=tuple(SIZES), objective=OBJECTIVES, texts=('nouns', 'captions', 'both'), objects=('attention', 'sigmoid', 'gumbel'), hard=PICKS, precision=PRECISIONS)
+CHOICES = dict(size=tuple(SIZES), objective=OBJECTIVES, texts=('nouns', 'captions', 'both'), objects=('attention', 'sigmoid', 'gumbel'), hard=PICKS, precision=PRECISIONS, normalise=('model', 'clip', 'imagenet'))
 
 def configure(overrides=(), # list of 'key=value' strings
               **known,      # values already decided
@@ -111,6 +113,7 @@ def checked(cfg, # `TrainConfig`
         if getattr(cfg, key) < 1: raise UserError(f'{key} must be at least 1, got {getattr(cfg, key)}' + '; a level is switched off by its weight, e.g. w_pix=0'*key.startswith('k_'))
     for key in ('lr_end', 'beta1', 'beta2', 'warmup', 'unfreeze', 'ema', 'area'):
         if not 0 <= getattr(cfg, key) <= 1: raise UserError(f'{key} lies between 0 and 1, got {getattr(cfg, key)}')
+    if cfg.w_img and cfg.shard: raise UserError('w_img looks into the encoder in ways that a spread one does not allow; use shard=0')
     if cfg.w_img and cfg.accum > 1: raise UserError('w_img encodes masked images of the whole batch at once and cannot be computed in pieces; use accum=1')
     return cfg
 
@@ -121,7 +124,7 @@ class MGCA(nn.Module):
                  cfg, # `TrainConfig`
                 ):
         super().__init__()
-        self.cfg, self.enc = cfg, load_encoder(cfg.model)
+        self.cfg, self.enc = cfg, load_encoder(cfg.model, cfg.normalise)
         self.decoder, self.temps = GroundingDecoder(self.enc, cfg.scales), Temperatures()
 
     def forward(self,
@@ -140,6 +143,13 @@ class MGCA(nn.Module):
                         ):    # probabilities of the same shape
         "TCL's sigmoid of the scaled cosine"
         return torch.sigmoid(self.temps.mask_scale*sim + self.temps.mask_bias).detach()
+
+    def move(self,
+             device, # where to
+            ):       # the model itself
+        "As `to`, but encoders are shared by models of one process: those that others use stay where they are"
+        if self.enc.mean.device.type != torch.device(device).type: self.enc = copy.deepcopy(self.enc)
+        return self.to(device)
 
     def learned(self): # dict of name -> tensor
         "What training changes: everything but the encoders"
@@ -188,7 +198,7 @@ def find_model(name, # folder of a model or of a run, or a hub id
               ):     # folder that holds config.json, or None
     "Where a saved model lies"
     path = Path(name)
-    for p in (path, path/'last', *sorted(path.glob('step-*'), reverse=True)):
+    for p in (path, path/'last', *sorted(path.glob('step-*'), reverse=True), path.with_name(f'.old-{path.name}')):
         if (p/'config.json').is_file(): return p
     if path.exists(): raise UserError(f'{path} holds no config.json; give the --out folder of mgca_train')
     if not re.fullmatch(r'[\w.-]+/[\w.-]+', str(name)): return None
@@ -201,13 +211,14 @@ def find_model(name, # folder of a model or of a run, or a hub id
 def load_model(name='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], a folder from `save_model` or `mgca_train`, or a hub id
                device='cpu', # where to put it
                revision=None, # branch, tag or commit on the hub
+               normalise='model', # of a fresh CLIP's images, as in `TrainConfig`; a trained model keeps its own
               ):            # `MGCA` in eval mode
     "A trained model, or fresh encoders with a decoder at its starting point"
     known = str(name) in ('tiny', 'lite') or ':' in str(name)
     path = None if known else find_model(name, revision)
-    model = MGCA(TrainConfig(model=str(name))) if path is None else read_model(path)
+    model = MGCA(TrainConfig(model=str(name), normalise=normalise if ':' in str(name) else 'model')) if path is None else read_model(path)
     if path is None and not model.enc.aligned: raise UserError(f'{name} has no trained decoder; run mgca_train --model {name} --out DIR on captioned images, then use --model DIR')
-    return model.to(device).eval()
+    return model.move(device).eval()
 
 def read_model(path, # folder with config.json and model.safetensors
               ):     # `MGCA`

@@ -9,6 +9,7 @@ __all__ = ['PROTOCOLS', 'OPEN', 'Protocol', 'rules_on', 'protocol_hash', 'spelle
 # %% ../nbs/08e_protocols.ipynb #c004
 import hashlib, json
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 import torch
 import torch.nn.functional as F
 from .core import UserError
@@ -49,8 +50,8 @@ def rules_on(protocol, # `Protocol`
 
 # %% ../nbs/08e_protocols.ipynb #c009
 PROTOCOLS = {p.name: p for p in (
-    Protocol('tcl448', size=448, window=448, stride=224, background='tcl', kp=.3, prompts='custom9'),
-    Protocol('groupvit448', size=448, window=448, stride=224, scores='groupvit', scale=100., background=.95, prompts='simple', names='groupvit',
+    Protocol('tcl448', size=448, window=448, stride=224, background='tcl', kp=.3, prompts='custom9', normalise='imagenet'),
+    Protocol('groupvit448', normalise='imagenet', size=448, window=448, stride=224, scores='groupvit', scale=100., background=.95, prompts='simple', names='groupvit',
              exceptions=(('context60', 'background', .35),)),
     Protocol('sclip336', size=336, window=224, stride=112, scores='softmax', scale=40., background=.1, prompts='imagenet80', normalise_first=True, names='sclip',
              exceptions=(('cityscapes', 'size', 560), ('coco_stuff', 'size', 448), ('voc21', 'scale', 65.), ('voc21', 'area', .1), ('context60', 'scale', 50.), ('coco_object', 'scale', 50.))),
@@ -66,7 +67,7 @@ def spelled_out(p, # `Protocol`
                ):  # dict; prompts and class names as sentences and words, not as the names of lists
     "All that the hash covers"
     words = facts()['variants'].get(p.names)
-    lists = dict(facts()['names'], **{k: words[k] for k in ('replace', 'background')}) if words else p.names
+    lists = dict(facts()['names'], **{k: words[k] for k in ('replace', 'background')}) if words else Path(p.names).read_text(encoding='utf-8') if Path(p.names).is_file() else p.names
     return dict(asdict(p), prompts=PROMPTS.get(p.prompts, p.prompts) if isinstance(p.prompts, str) else p.prompts, word_lists=protocol_hash(dict(lists=lists)))
 
 # %% ../nbs/08e_protocols.ipynb #c012

@@ -6,18 +6,18 @@
 __all__ = ['Validation', 'draw_curves', 'LiveCurves', 'validation_set', 'mgca_train', 'main']
 
 # %% ../nbs/17_scale.ipynb #c004
-import json
+import json, os
 from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import store_attr
 from fastcore.script import Param
 from PIL import Image
-from .benchmarks import evaluate
-from .own import FolderBenchmark
+from .benchmarks import Predictor, evaluate
 from .core import UserError, make_dir, overlay_masks, palette, pick_device, run_command, show_images
-from .inference import Segmenter
 from .model import configure
+from .own import FolderBenchmark
+from .protocols import PROTOCOLS, make_segmenter
 from .scenes import SceneBenchmark
 from .train import train
 
@@ -37,14 +37,17 @@ class Validation:
                  row, # of the log; gets the key `val`
                 ):
         if run.step % self.every and run.step != run.cfg.steps: return
-        with torch.random.fork_rng():  # a run that is watched stays the run it was
-            seg, seen = Segmenter(run.model.eval(), self.dataset.class_names, self.unit), []
+        if run.cfg.shard and run.world > 1: raise UserError('validation needs whole encoders in every process; leave --val out with shard=1 and use mgca_eval afterwards')
+        names, seen = self.dataset.class_names, []
+        with torch.random.fork_rng([run.device] if run.device.type == 'cuda' else []):  # a run that is watched stays the run it was
+            run.swap()  # what is saved is what is judged
+            answer = Predictor(make_segmenter(run.model.eval(), names, PROTOCOLS['native'], unit=self.unit)[0], names)
             def predict(img):
-                labels = seg(img).labels
-                if len(seen) < self.show: seen.append(overlay_masks(img, labels, palette(len(self.dataset.class_names))))
+                labels = answer(img)
+                if len(seen) < self.show: seen.append(overlay_masks(img, labels, palette(len(names))))
                 return labels
             result = evaluate(predict, self.dataset, self.limit, progress=False)
-        run.model.train()
+            run.swap(); run.model.train()
         row['val'] = dict(miou=result['miou'], pixel_acc=result['pixel_acc'], images=result['images'])
         if run.out and run.main and seen:
             side = min(s.shape[0] for s in seen)
@@ -110,10 +113,12 @@ def mgca_train(data:str='scenes', # scenes, a quoted glob of tar shards, a folde
     if min(val_every, save_every, keep) < 1: raise UserError('val-every, save-every and keep must be at least 1')
     cfg, out = configure(set or (), **known), make_dir(out)
     watch = [Validation(validation_set(val), val_every)] if val else []
+    first = int(os.environ.get('RANK', 0)) == 0
     _, log = train(cfg, out, device=pick_device(device), resume=resume, save_every=save_every, keep=keep, watch=watch, tracker=tracker, features=features or None)
+    if not first or not log: return  # on other nodes there may be no run folder
     card = json.loads((out/'run.json').read_text())
     shown = ', '.join([f"loss {r['loss']:.3f}" for r in log[-1:] if r['loss'] is not None] + [f"validation mIoU {100*r['val']['miou']:.2f}" for r in log[-1:] if 'val' in r])
-    if log: print(f"{out}: {card['step']} steps in {card['seconds']:.0f} s, {shown}, samples {card['samples']}")
+    print(f"{out}: {card['step']} steps in {card['seconds']:.0f} s, {shown}, samples {card['samples']}")
 
 # %% ../nbs/17_scale.ipynb #c016
 def main(): # None

@@ -94,8 +94,8 @@ def samples(self:CaptionStream,
                 out = self.usable(*window[order[k]], epoch)
                 counts[out if isinstance(out, Trouble) else 'good'] += 1
                 if not isinstance(out, Trouble): yield *out, dict(epoch=epoch, unit=unit, skip=skip, given=k + 1)
-            given = 0
-        if whole and counts['good'] == before: raise UserError(f'not one usable sample in a whole pass over {self.source.name}: {dict(counts)}')
+            given, window = 0, None  # the next one need not share the memory
+        if whole and counts['good'] == before: return  # nothing here for this reader; others may have more
         unit, skip, given = 0, 0, 0
 
 # %% ../nbs/01a_stream.ipynb #c016
@@ -121,12 +121,13 @@ def batches(self:CaptionStream,
             place,   # dict to go on from
            ):        # yields uint8 (B,3,S,S), list of B captions, place
     "Full batches, and at the end of bounded data what is left"
+    if place.get('done'): return
     imgs, captions, counts = [], [], Counter(place.get('counts'))
     stack = lambda: np.ascontiguousarray(np.stack(imgs).transpose(0, 3, 1, 2))
     for img, caption, place in self.samples(self.part*workers + worker, self.parts*workers, place, counts):
         imgs.append(img); captions.append(caption)
         if len(imgs) == self.batch: yield stack(), captions, dict(place, counts=dict(counts)); imgs, captions = [], []
-    if imgs or counts: yield stack() if imgs else np.zeros((0, 3, self.size, self.size), np.uint8), captions, dict(place, counts=dict(counts))
+    yield stack() if imgs else np.zeros((0, 3, self.size, self.size), np.uint8), captions, dict(place, counts=dict(counts), done=True)
 
 # %% ../nbs/01a_stream.ipynb #c018
 class SceneStream(Stream):
@@ -165,7 +166,9 @@ class Loader:
                                   generator=torch.Generator()))  # of its own: training must not notice when an iterator is made
         while True:
             try: item = next(batches)
-            except StopIteration: return
+            except StopIteration:
+                if not self.counts.get('good'): raise UserError(f'not one usable sample in a whole pass over {getattr(getattr(self.stream, "source", None), "name", "the data")}: {self.counts}')
+                return
             except RuntimeError as e: raise UserError(f'{str(e).splitlines()[0]}; look at the storage and the memory, or use fewer loader processes') from e
             if isinstance(item, UserError): raise item
             imgs, captions, place = item

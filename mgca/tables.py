@@ -71,7 +71,7 @@ def say(r,      # record from `mgca.benchmarks.run_one`
        ):       # list of lines
     "A result in words"
     low, high = r['interval']
-    lines = [f"{r['config']['set']}: mIoU {100*r['miou']:.2f} (95 % interval {100*low:.1f} to {100*high:.1f}), accuracy {100*r['pixel_acc']:.2f}, boundary F {100*r['boundary_f']:.2f} on {r['images']} images in {r['seconds']:.0f} s",
+    lines = [f"{r['config']['set']}: mIoU {100*r['miou']:.2f} (95 % interval {100*low:.1f} to {100*high:.1f}), accuracy {100*r['pixel_acc']:.2f}, boundary F {'none' if r['boundary_f'] is None else format(100*r['boundary_f'], '.2f')} on {r['images']} images in {r['seconds']:.0f} s",
              f"  {', '.join(choices.values())}, background {r['config']['background']}, protocol {r['protocol']} version {r['protocol_version']} {r['protocol_hash']}"]
     order = sorted((v, c) for c, v in r['iou'].items() if v is not None)
     lines.append('  best: ' + ', '.join(f'{c} {100*v:.0f}' for v, c in order[::-1][:5]) + '; worst: ' + ', '.join(f'{c} {100*v:.0f}' for v, c in order[:5]))

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch, store_attr
 from tqdm.auto import tqdm
 from .core import UserError, autocast_for, make_dir, pick_device, set_seed
-from .checkpoint import load_checkpoint, pack_optimiser, rng_state, run_card, save_checkpoint, set_rng_state, split_like, start_log, unpack_optimiser
+from .checkpoint import load_checkpoint, newest, pack_optimiser, rng_state, run_card, save_checkpoint, set_rng_state, split_like, start_log, step_of, tidy, unpack_optimiser
 from .data import open_source
 from .decoder import frozen_features
 from .encoders import encode_text, image_embedding, load_encoder
@@ -181,7 +181,8 @@ class FeatureStream:
     def batch(self, step, size, seed): # as in `FeatureCache`; the next one, whatever the step
         if self.batches is None: self.batches = iter(self.loader)
         t0 = time.time()
-        imgs, captions = next(self.batches)
+        imgs, captions = next(self.batches, (None, None))
+        if imgs is None: raise UserError(f'the training data have come to an end after {self.counts}; is their storage still there?')
         self.waited = time.time() - t0
         pieces = imgs.split(-(-len(imgs)//self.cfg.accum))
         feats = torch.cat([frozen_features(self.enc, p.to(self.enc.mean.device).float()/255) for p in pieces])
@@ -213,7 +214,7 @@ def data_source(cfg,   # `TrainConfig`
     loader = captioned_batches(cfg.data, cfg.batch, size, cfg.seed)
     make = lambda folder=None: compute_features(enc, loader, cfg.cache, folder, cfg.w_img > 0, progress)
     told = facts(getattr(loader.stream, 'source', None))
-    key = dict(told, encoder=enc.name, weights=weights_hash(enc), n=cfg.cache, size=size, seed=cfg.seed, batch=cfg.batch, images=cfg.w_img > 0)
+    key = dict(told, encoder=enc.name, mean=enc.mean.flatten().tolist(), weights=weights_hash(enc), n=cfg.cache, size=size, seed=cfg.seed, batch=cfg.batch, images=cfg.w_img > 0)
     cache = FeatureCache(*(kept_features(features, key, make) if features else make()), texts=cfg.texts, part=part, parts=parts)
     cache.facts = told
     if part == 0: cache.counts = loader.counts or cache.counts
@@ -288,6 +289,8 @@ def start_engine(device, # torch.device
                 ):       # `accelerate.Accelerator`
     "One process, or those that torchrun or `accelerate launch` has started"
     from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.state import AcceleratorState
+    if int(os.environ.get('WORLD_SIZE', 1)) == 1: AcceleratorState._reset_state(reset_partial_state=True)  # an earlier run in this process may have had another device
     try: return Accelerator(cpu=device.type == 'cpu', mixed_precision='no', log_with=tracker or None, project_dir=out, kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)])
     except (ValueError, ImportError) as e: raise UserError(f'cannot start tracker {tracker!r} ({e}); install it, or leave --tracker out') from e
 
@@ -316,12 +319,12 @@ class Run:
                  progress=True, # show a bar
                 ):
         store_attr('cfg,out,progress')
-        load_encoder(cfg.model); set_seed(cfg.seed)  # building an encoder draws random numbers, but only the first time
+        load_encoder(cfg.model, cfg.normalise); set_seed(cfg.seed)  # building an encoder draws random numbers, but only the first time
         self.engine = start_engine(torch.device(device), tracker, out)
         self.world, self.rank, self.main = self.engine.num_processes, self.engine.process_index, self.engine.is_main_process
         if cfg.batch % self.world: raise UserError(f'a batch of {cfg.batch} cannot be shared by {self.world} processes; use a multiple of {self.world}')
         self.device = self.engine.device if self.world > 1 else torch.device(device)
-        self.model = MGCA(cfg).to(self.device)
+        self.model = MGCA(cfg).move(self.device)
         if cfg.w_img and not self.model.enc.aligned: raise UserError(f'w_img needs encoders whose images and texts share a space; {cfg.model} has none before training, so leave w_img at 0')
         with self.engine.main_process_first() if features else nullcontext():
             self.source = source or data_source(cfg, self.model.enc, progress and self.main, features, self.rank, self.world)
@@ -439,7 +442,9 @@ def train(cfg,         # `TrainConfig`
           progress=True, # show a bar
          ):            # trained `MGCA`, list of logged steps
     "Train a decoder; the encoders stay as they are"
+    if out and not resume and newest(out): raise UserError(f'{out} holds a run of {step_of(newest(out))} steps already; go on with it (--resume) or choose another --out')
     run = Run(cfg, out, source, device, tracker, features, progress)
+    if out and run.main: tidy(make_dir(out))
     if resume: run.resume()
     log, file = start_log(make_dir(out), run.step) if out and run.main else ([], None)
     if tracker: run.engine.init_trackers('mgca', config={k: str(v) for k, v in vars(cfg).items()})
@@ -458,7 +463,8 @@ def train(cfg,         # `TrainConfig`
         if late: break
     if tracker: run.engine.end_training()
     if file: file.close()
-    return run.finish(), log
+    run.swap()
+    return run.model.eval(), log
 
 # %% ../nbs/06_train.ipynb #c040
 @patch
@@ -474,9 +480,8 @@ def tell(self:Run,
     if self.engine.trackers: self.engine.log({k: v for k, v in {**row, **row['losses'], **row.get('val', {})}.items() if isinstance(v, (int, float))}, step=self.step)
 
 @patch
-def finish(self:Run): # `MGCA` in eval mode
-    "The model, with the running mean of its weights if there is one"
+def swap(self:Run): # None
+    "Exchange the weights and their running mean, if there is one"
+    params = dict(self.model.named_parameters())
     with torch.no_grad():
-        for n, p in self.model.named_parameters():
-            if self.mean is not None and n in self.mean: p.copy_(self.mean[n])
-    return self.model.eval()
+        for n, m in (self.mean or {}).items(): now = params[n].clone(); params[n].copy_(m); m.copy_(now)

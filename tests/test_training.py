@@ -121,3 +121,27 @@ def test_faulty_shards(shards, tmp_path):
     counts = json.loads((tmp_path/'run/run.json').read_text())['samples']
     assert counts['bad_image'] >= 2 and all(counts[k] >= 1 for k in ('no_caption', 'huge_image', 'bad_caption', 'truncated_tar')), counts
     assert counts['good'] >= 160 and len(losses(tmp_path/'run')) == 20
+
+def test_old_runs_are_safe(tmp_path):
+    "A run folder is not started over by accident, and a kill between two renames loses nothing, whatever is kept"
+    cfg = configure(cache=96, batch=8, steps=4)
+    train(cfg, tmp_path/'run', save_every=2, keep=1, progress=False)
+    assert sorted(p.name for p in (tmp_path/'run').iterdir()) == ['last', 'log.jsonl', 'run.json']
+    with pytest.raises(UserError, match='4 steps already'): train(cfg, tmp_path/'run', progress=False)
+    assert len(losses(tmp_path/'run')) == 4
+    (tmp_path/'run/last').rename(tmp_path/'run/step-00000004'); (tmp_path/'run/.saving-x').mkdir()
+    _, log = train(cfg, tmp_path/'run', resume=True, progress=False)
+    assert len(log) == 4 and not (tmp_path/'run/.saving-x').exists()
+
+def test_stale_features(tmp_path, shards):
+    "Features on disk are found again, and not when the data have changed"
+    import shutil
+    data = tmp_path/'data'; data.mkdir()
+    for p in sorted(Path(shards).parent.glob('*.tar'))[:3]: shutil.copy(p, data)
+    cfg = configure(data=f'{data}/*.tar', cache=60, batch=8, steps=1)
+    for expected in (1, 1):
+        train(cfg, features=tmp_path/'kept', progress=False)
+        assert len(list((tmp_path/'kept').iterdir())) == expected
+    (data/'2.tar').unlink()
+    train(cfg, features=tmp_path/'kept', progress=False)
+    assert len(list((tmp_path/'kept').iterdir())) == 2
