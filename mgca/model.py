@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 import torch
 import torch.nn as nn
+from fastcore.basics import patch
 from safetensors.torch import load_file, save
 from .core import PRECISIONS, UserError, write_folder
 from .correspondence import PICKS
@@ -144,13 +145,6 @@ class MGCA(nn.Module):
         "TCL's sigmoid of the scaled cosine"
         return torch.sigmoid(self.temps.mask_scale*sim + self.temps.mask_bias).detach()
 
-    def move(self,
-             device, # where to
-            ):       # the model itself
-        "As `to`, but encoders are shared by models of one process: those that others use stay where they are"
-        if self.enc.mean.device.type != torch.device(device).type: self.enc = copy.deepcopy(self.enc)
-        return self.to(device)
-
     def learned(self): # dict of name -> tensor
         "What training changes: everything but the encoders"
         return {k: whole(v.detach()).cpu().contiguous() for k, v in self.state_dict().items() if not k.startswith('enc.')}
@@ -160,7 +154,16 @@ def whole(t, # tensor, maybe split among processes
     "What engines have split, put together again"
     return t.full_tensor() if hasattr(t, 'full_tensor') else t
 
-# %% ../nbs/05a_model.ipynb #c017
+# %% ../nbs/05a_model.ipynb #c015
+@patch
+def move(self:MGCA,
+         device, # where to
+        ):       # the model itself
+    "As `to`, but encoders are shared by models of one process: those that others use stay where they are"
+    if self.enc.mean.device.type != torch.device(device).type: self.enc = copy.deepcopy(self.enc)
+    return self.to(device)
+
+# %% ../nbs/05a_model.ipynb #c018
 CARD = '''---
 library_name: mgca
 license: apache-2.0
@@ -192,7 +195,7 @@ def save_model(model, # `MGCA`
     "Weights, configuration and card in a folder that is either the old one or the new one"
     write_folder(folder, model_files(model, Path(folder).name))
 
-# %% ../nbs/05a_model.ipynb #c018
+# %% ../nbs/05a_model.ipynb #c019
 def find_model(name, # folder of a model or of a run, or a hub id
                revision=None, # branch, tag or commit on the hub
               ):     # folder that holds config.json, or None
@@ -207,7 +210,7 @@ def find_model(name, # folder of a model or of a run, or a hub id
     except Exception as e:  # the hub's client has many kinds
         raise UserError(f'{name} is neither a folder nor a model the hub gives out ({type(e).__name__}); check the name and the network, or use --model tiny') from e
 
-# %% ../nbs/05a_model.ipynb #c019
+# %% ../nbs/05a_model.ipynb #c020
 def load_model(name='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], a folder from `save_model` or `mgca_train`, or a hub id
                device='cpu', # where to put it
                revision=None, # branch, tag or commit on the hub
@@ -233,7 +236,7 @@ def read_model(path, # folder with config.json and model.safetensors
     if wrong: raise UserError(f'{path}: weights do not fit the configuration ({wrong[0]}); train again or fix config.json')
     return model
 
-# %% ../nbs/05a_model.ipynb #c022
+# %% ../nbs/05a_model.ipynb #c023
 def from_pretrained(cls, # `MGCA`
                     name, # as in `load_model`
                     revision=None, # branch, tag or commit on the hub
