@@ -10,7 +10,6 @@ __all__ = ['processes', 'exchange', 'samples', 'scan', 'evaluate', 'Predictor', 
 import os, platform, sys, time
 from dataclasses import asdict, replace
 from importlib.metadata import version
-from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
 import torch

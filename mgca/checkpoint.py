@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save
 import mgca
 from .core import UserError, atomic_write, write_folder, write_json
-from .model import find_model, model_files, whole
+from .model import model_files, whole
 
 # %% ../nbs/05b_checkpoint.ipynb #c008
 def pack_optimiser(opt,   # torch optimiser

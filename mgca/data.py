@@ -9,7 +9,7 @@ __all__ = ['MAX_PIXELS', 'IMAGES', 'NAMES', 'Trouble', 'decode_photo', 'train_cr
            'read_folder', 'folder_source', 'open_source']
 
 # %% ../nbs/01_data.ipynb #c004
-import csv, glob, hashlib, http.client, io, itertools, json, os
+import csv, glob, hashlib, http.client, io, json, os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path

@@ -210,7 +210,7 @@ def find_model(name, # folder of a model or of a run, or a hub id
     except Exception as e:  # the hub's client has many kinds
         raise UserError(f'{name} is neither a folder nor a model the hub gives out ({type(e).__name__}); check the name and the network, or use --model tiny') from e
 
-# %% ../nbs/05a_model.ipynb #c020
+# %% ../nbs/05a_model.ipynb #c021
 def load_model(name='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], a folder from `save_model` or `mgca_train`, or a hub id
                device='cpu', # where to put it
                revision=None, # branch, tag or commit on the hub
@@ -236,7 +236,7 @@ def read_model(path, # folder with config.json and model.safetensors
     if wrong: raise UserError(f'{path}: weights do not fit the configuration ({wrong[0]}); train again or fix config.json')
     return model
 
-# %% ../nbs/05a_model.ipynb #c023
+# %% ../nbs/05a_model.ipynb #c024
 def from_pretrained(cls, # `MGCA`
                     name, # as in `load_model`
                     revision=None, # branch, tag or commit on the hub

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
-from .core import UserError, atomic_write, run_command
+from .core import UserError, atomic_write
 from .masks import rle_decode
 from .readers import CONTEXT_IDS, ROWS, TABLES, find_base, list_names, places, read_labels
 

@@ -8,7 +8,7 @@ __all__ = ['PROTOCOLS', 'OPEN', 'Protocol', 'rules_on', 'protocol_hash', 'spelle
 
 # %% ../nbs/08e_protocols.ipynb #c004
 import hashlib, json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import torch
 import torch.nn.functional as F

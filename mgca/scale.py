@@ -14,7 +14,7 @@ from fastcore.basics import store_attr
 from fastcore.script import Param
 from PIL import Image
 from .benchmarks import Predictor, evaluate
-from .core import UserError, make_dir, overlay_masks, palette, pick_device, run_command, show_images
+from .core import UserError, make_dir, overlay_masks, palette, pick_device, run_command
 from .model import configure
 from .own import FolderBenchmark
 from .protocols import PROTOCOLS, make_segmenter
@@ -63,7 +63,7 @@ def draw_curves(log, # list of rows of log.jsonl
     for name in dict.fromkeys(k for r in log for k in r['losses']):
         rows = [r for r in log if name in r['losses']]
         ax.plot([r['step'] for r in rows], [r['losses'][name] for r in rows], lw=1, label=name)
-    ax.set_xlabel('step'); ax.set_ylabel('loss'); ax.legend(fontsize=7, loc='upper left', bbox_to_anchor=(1.12, 1))
+    ax.set_xlabel('step'); ax.set_ylabel('loss'); ax.legend(fontsize=7, loc='upper left', bbox_to_anchor=(1.2 if any('val' in r for r in log) else 1.02, 1))
     if rows := [r for r in log if 'val' in r]:
         right = ax.twinx()
         right.plot([r['step'] for r in rows], [100*r['val']['miou'] for r in rows], 'ko-', ms=3)

@@ -19,7 +19,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from fastcore.basics import patch, store_attr
 from tqdm.auto import tqdm
-from .core import UserError, autocast_for, make_dir, pick_device, set_seed
+from .core import UserError, autocast_for, make_dir, set_seed
 from .checkpoint import load_checkpoint, newest, pack_optimiser, rng_state, run_card, save_checkpoint, set_rng_state, split_like, start_log, step_of, tidy, unpack_optimiser
 from .data import open_source
 from .decoder import frozen_features
@@ -347,7 +347,7 @@ def gradients(self:Run,
               imgs,  # (B,3,S,S) uint8, or None when `w_img` is 0
              ):      # loss, dict of loss values; gradients are in the parameters
     "Forward and backward of one step"
-    cfg, enc, part = self.cfg, self.model.enc, {}
+    cfg, enc = self.cfg, self.model.enc
     texts, own = batch_texts(nouns, self.everyone(nouns))
     (text, noun), own = embed_texts(enc, texts, self.words), own.to(self.device)
     def loss_of(emb, dials):
