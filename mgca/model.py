@@ -201,7 +201,7 @@ def find_model(name, # folder of a model or of a run, or a hub id
               ):     # folder that holds config.json, or None
     "Where a saved model lies"
     path = Path(name)
-    for p in (path, path/'last', *sorted(path.glob('step-*'), reverse=True), path.with_name(f'.old-{path.name}')):
+    for p in (path, path/'last', *sorted(path.glob('step-*'), reverse=True), path.parent/f'.old-{path.name}'):
         if (p/'config.json').is_file(): return p
     if path.exists(): raise UserError(f'{path} holds no config.json; give the --out folder of mgca_train')
     if not re.fullmatch(r'[\w.-]+/[\w.-]+', str(name)): return None
