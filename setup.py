@@ -13,7 +13,7 @@ extras = {name: shlex.split(cfg[f'{name}_requirements']) for name in ('lite', 'd
 setup(name=cfg['lib_name'], version=cfg['version'], description=cfg['description'], keywords=cfg['keywords'],
       author=cfg['author'], author_email=cfg['author_email'], url=cfg['git_url'], license='Apache-2.0',
       license_files=['LICENSE', 'NOTICE'], packages=find_packages(include=['mgca', 'mgca.*']),
-      package_data={'mgca': ['assets/*']}, python_requires='>=' + cfg['min_python'],
+      package_data={'mgca': ['assets/*', 'assets/lite/*']}, python_requires='>=' + cfg['min_python'],
       install_requires=shlex.split(cfg['requirements']), extras_require=extras,
       entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': [f"{cfg['lib_name']}={cfg['lib_path']}._modidx:d"]},
       long_description=(here/'README.md').read_text(encoding='utf-8'), long_description_content_type='text/markdown',

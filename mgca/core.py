@@ -84,7 +84,7 @@ def asset_path(name, # file name inside `mgca/assets`
     return path
 
 # %% ../nbs/00_core.ipynb #c015
-ASSETS = ('objects.json', 'sprites_google.webp', 'sprites_twitter.webp', 'sprites_fluent.webp', 'mgca-tiny.json', 'mgca-tiny.safetensors', 'mgca-tiny-log.jsonl', 'benchmarks.json', 'imagenet-names.safetensors')
+ASSETS = ('objects.json', 'sprites_google.webp', 'sprites_twitter.webp', 'sprites_fluent.webp', 'mgca-tiny.json', 'mgca-tiny.safetensors', 'mgca-tiny-log.jsonl', 'benchmarks.json', 'imagenet-names.safetensors', 'lite/model.safetensors', 'lite/config.json')
 
 # %% ../nbs/00_core.ipynb #c018
 def set_seed(seed, # any integer

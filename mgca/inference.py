@@ -282,7 +282,7 @@ def segment(img,          # path, PIL image, array or tensor
     if isinstance(model, (str, Path)): model = load_model(model)
     return Segmenter(model, class_names, **kw)(img)
 
-# %% ../nbs/08_inference.ipynb #c055
+# %% ../nbs/08_inference.ipynb #c056
 def parse_background(text, # 'none', 'tcl', words 'wall; floor' or a threshold
                     ):     # None, 'tcl', list of words or float
     "The --background option"
@@ -291,7 +291,7 @@ def parse_background(text, # 'none', 'tcl', words 'wall; floor' or a threshold
     try: return float(text)
     except ValueError: return [w.strip() for w in text.split(';') if w.strip()]
 
-# %% ../nbs/08_inference.ipynb #c057
+# %% ../nbs/08_inference.ipynb #c058
 def segment_files(seg,   # `Segmenter`
                   files, # list of paths
                   out,   # output folder
@@ -306,7 +306,7 @@ def segment_files(seg,   # `Segmenter`
         bar.write(f'{path.name}{"" if name == path.stem else f" -> {name}"}: ' + ', '.join(f'{c} {a:.0%}' for a, c in areas[:5] if a > 0))
     if failed: raise UserError(f'{len(failed)} of {len(files)} photos failed: ' + '; '.join(failed))
 
-# %% ../nbs/08_inference.ipynb #c059
+# %% ../nbs/08_inference.ipynb #c060
 def mgca_segment(photos:Param('photos, folders or quoted globs', str, nargs='+'),
                  classes:str='', # class names, e.g. "dog; grass|lawn; sky"
                  model:str='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], or a folder from mgca_train
@@ -335,7 +335,7 @@ def mgca_segment(photos:Param('photos, folders or quoted globs', str, nargs='+')
     seg = Segmenter(load_model(model, pick_device(device)), names, unit, features, parse_background(background), refine, size or None, window or None, stride or None, kp, scales)
     segment_files(seg, files, out, format)
 
-# %% ../nbs/08_inference.ipynb #c061
+# %% ../nbs/08_inference.ipynb #c062
 def main(): # None
     "Entry point of `mgca_segment`"
     run_command(mgca_segment)

@@ -15,7 +15,7 @@ import torch
 import torch.nn as nn
 from fastcore.basics import patch
 from safetensors.torch import load_file, save
-from .core import PRECISIONS, UserError, write_folder
+from .core import PRECISIONS, UserError, asset_path, write_folder
 from .correspondence import PICKS
 from .decoder import GroundingDecoder, frozen_features
 from .encoders import load_encoder
@@ -211,16 +211,15 @@ def find_model(name, # folder of a model or of a run, or a hub id
         raise UserError(f'{name} is neither a folder nor a model the hub gives out ({type(e).__name__}); check the name and the network, or use --model tiny') from e
 
 # %% ../nbs/05a_model.ipynb #c021
-def load_model(name='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], a folder from `save_model` or `mgca_train`, or a hub id
+def load_model(name='tiny', # tiny, lite (trained on captioned photographs), open_clip:NAME[/PRETRAINED], a folder from `save_model` or `mgca_train`, or a hub id
                device='cpu', # where to put it
                revision=None, # branch, tag or commit on the hub
                normalise='model', # of a fresh CLIP's images, as in `TrainConfig`; a trained model keeps its own
               ):            # `MGCA` in eval mode
     "A trained model, or fresh encoders with a decoder at its starting point"
-    known = str(name) in ('tiny', 'lite') or ':' in str(name)
-    path = None if known else find_model(name, revision)
+    known = str(name) == 'tiny' or ':' in str(name)
+    path = None if known else asset_path('lite') if str(name) == 'lite' else find_model(name, revision)
     model = MGCA(TrainConfig(model=str(name), normalise=normalise if ':' in str(name) else 'model')) if path is None else read_model(path)
-    if path is None and not model.enc.aligned: raise UserError(f'{name} has no trained decoder; run mgca_train --model {name} --out DIR on captioned images, then use --model DIR')
     return model.move(device).eval()
 
 def read_model(path, # folder with config.json and model.safetensors
@@ -236,7 +235,7 @@ def read_model(path, # folder with config.json and model.safetensors
     if wrong: raise UserError(f'{path}: weights do not fit the configuration ({wrong[0]}); train again or fix config.json')
     return model
 
-# %% ../nbs/05a_model.ipynb #c024
+# %% ../nbs/05a_model.ipynb #c026
 def from_pretrained(cls, # `MGCA`
                     name, # as in `load_model`
                     revision=None, # branch, tag or commit on the hub

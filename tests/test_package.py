@@ -13,8 +13,8 @@ def wheel(tmp_path_factory):
 
 def test_wheel_contents(wheel):
     with zipfile.ZipFile(wheel) as z: names = z.namelist()
-    for f in (ROOT/'mgca/assets').iterdir():
-        if f.is_file(): assert f'mgca/assets/{f.name}' in names
+    for f in (ROOT/'mgca/assets').rglob('*'):
+        if f.is_file() and '__pycache__' not in f.parts: assert f'{f.relative_to(ROOT)}' in names
     assert any(n.endswith('licenses/NOTICE') or n.endswith('/NOTICE') for n in names)
     assert not [n for n in names if n.startswith(('tests', 'nbs'))]
     assert wheel.stat().st_size < 12e6
