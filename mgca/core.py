@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['UMASK', 'ASSETS', 'PRECISIONS', 'UserError', 'atomic_write', 'write_json', 'write_folder', 'make_dir', 'asset_path',
            'set_seed', 'pick_device', 'has_bf16', 'autocast_for', 'LargestTensor', 'palette', 'overlay_masks',
-           'show_images', 'run_command', 'leave']
+           'show_images', 'plain_flag', 'run_command', 'leave']
 
 # %% ../nbs/00_core.ipynb #c004
 import json, os, random, shutil, sys, tempfile, traceback
@@ -176,6 +176,15 @@ def show_images(imgs,        # list of (H,W,3) uint8 arrays or (H,W) maps
     return fig
 
 # %% ../nbs/00_core.ipynb #c039
+def plain_flag(arg,   # one argument of a command
+               names, # of the parameters
+              ):      # the same, '--save-every' as '--save_every'
+    "Dashes in flags may be typed as people do"
+    flag, eq, value = arg.partition('=')
+    name = flag.removeprefix('--').replace('-', '_')
+    return f'--{name}{eq}{value}' if flag.startswith('--') and name in names else arg
+
+# %% ../nbs/00_core.ipynb #c041
 def run_command(func,      # a function with docments
                 argv=None, # arguments; those of the process by default
                 prog=None, # what the user typed; the function's name by default
@@ -185,7 +194,7 @@ def run_command(func,      # a function with docments
     debug, prog = '--debug' in argv, prog or func.__name__
     parser = anno_parser(func, prog=prog)
     parser.error = lambda msg: leave(2, f'{prog}: {msg}; see {prog} --help')
-    args = vars(parser.parse_args([a for a in argv if a != '--debug']))
+    args = vars(parser.parse_args([plain_flag(a, func.__code__.co_varnames) for a in argv if a != '--debug']))
     args = {k: v for k, v in args.items() if k not in ('pdb', 'xtra')}
     try: return func(**args)
     except KeyboardInterrupt: leave(130, f'{prog}: interrupted, nothing half-written')
@@ -194,7 +203,7 @@ def run_command(func,      # a function with docments
         known = isinstance(e, UserError)
         leave(1, f'{prog}: {e}' if known else f'{prog}: {type(e).__name__}: {e} (--debug shows where)')
 
-# %% ../nbs/00_core.ipynb #c040
+# %% ../nbs/00_core.ipynb #c042
 def leave(code, # exit status
           line, # what to tell the user on stderr
          ):     # never returns

@@ -110,7 +110,7 @@ def mgca_train(data:str='scenes', # scenes, a quoted glob of tar shards, a folde
               ):
     "Train a grounding decoder on captioned images; start it with torchrun for several processes"
     known = dict(data=data, model=model, objective=objective, size=size, seed=seed, **{k: v for k, v in dict(steps=steps, batch=batch).items() if v})
-    if min(val_every, save_every, keep) < 1: raise UserError('val-every, save-every and keep must be at least 1')
+    if min(val_every, save_every, keep) < 1: raise UserError('--val-every, --save-every and --keep must be at least 1')
     cfg, out = configure(set or (), **known), make_dir(out)
     watch = [Validation(validation_set(val), val_every)] if val else []
     first = int(os.environ.get('RANK', 0)) == 0

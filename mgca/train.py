@@ -291,7 +291,7 @@ def start_engine(device, # torch.device
     from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
     if int(os.environ.get('WORLD_SIZE', 1)) == 1: AcceleratorState._reset_state(reset_partial_state=True)  # an earlier run in this process may have had another device
-    try: return Accelerator(cpu=device.type == 'cpu', mixed_precision='no', log_with=tracker or None, project_dir=out, kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)])
+    try: return Accelerator(cpu=device.type == 'cpu', mixed_precision='no', log_with=tracker or None, project_dir=out, kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)])
     except (ValueError, ImportError) as e: raise UserError(f'cannot start tracker {tracker!r} ({e}); install it, or leave --tracker out') from e
 
 def shard_frozen(enc,    # encoder pair
