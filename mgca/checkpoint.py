@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save
 import mgca
 from .core import UserError, atomic_write, write_folder, write_json
-from .model import model_files, whole
+from .model import model_files, saved_in, whole
 
 # %% ../nbs/05b_checkpoint.ipynb #c008
 def pack_optimiser(opt,   # torch optimiser
@@ -106,7 +106,7 @@ def remove_checkpoint(folder, # a folder without subfolders
 def newest(out, # run folder
           ):    # folder of the newest whole checkpoint, or None
     "`last`, or what it was before a kill"
-    return next((p for p in (Path(out)/'last', *sorted(Path(out).glob('step-*'), reverse=True)) if step_of(p) is not None), None)
+    return next((p for p in saved_in(out) if step_of(p) is not None), None)
 
 def tidy(out, # run folder
         ):    # None

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'IMAGES', 'NAMES', 'Trouble', 'decode_photo', 'train_crop', 'centre_crop', 'sample_of', 'clean_captions',
-           'Source', 'Tail', 'open_shard', 'read_tar', 'tar_source', 'fetch', 'read_rows', 'said_in_rows', 'mangled',
-           'table_source', 'read_dataset', 'dataset_source', 'parquet_source', 'hub_source', 'files_below',
-           'read_folder', 'folder_source', 'open_source']
+           'Source', 'Tail', 'open_shard', 'read_tar', 'tar_source', 'write_shard', 'fetch', 'read_rows',
+           'said_in_rows', 'mangled', 'table_source', 'read_dataset', 'dataset_source', 'parquet_source', 'hub_source',
+           'files_below', 'read_folder', 'folder_source', 'open_source']
 
 # %% ../nbs/01_data.ipynb #c004
-import csv, glob, hashlib, http.client, io, json, os
+import csv, glob, http.client, io, json, os, tarfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ import webdataset as wds
 from fastcore.basics import store_attr
 from huggingface_hub import HfApi
 from PIL import Image, ImageOps
-from .core import UserError
+from .core import UserError, fingerprint
 
 # %% ../nbs/01_data.ipynb #c007
 class Trouble(str):
@@ -99,7 +99,7 @@ class Source:
         "Changes when files come, go or change their size, and when a table changes; images named in a table are not looked at"
         size = lambda u: os.path.getsize(u) if isinstance(u, (str, Path)) and os.path.isfile(u) else None
         names = [self.facts] + [(os.path.basename(u) if size(u) is not None else str(u), size(u)) for u in (self.files() if self.files else self.units)]
-        return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
+        return fingerprint(names)
 
     def captions(self): # yields strings, the captions of one image one a line
         "All captions in the order of the units"
@@ -143,7 +143,19 @@ def tar_source(pattern, # glob, braces 'x-{000..575}.tar', URL, or a .txt with o
     if lost: raise UserError(f'no shard matches {lost[0]!r}; give a quoted glob such as "data/cc3m-*.tar"')
     return Source(str(pattern), files, read_tar)
 
-# %% ../nbs/01_data.ipynb #c024
+# %% ../nbs/01_data.ipynb #c021
+def write_shard(path,    # tar file
+                samples, # dict of key -> dict of extension -> bytes
+               ):        # None
+    "Captioned images of one's own as a shard"
+    with tarfile.open(path, 'w') as t:
+        for key, files in samples.items():
+            for ext, data in files.items():
+                info = tarfile.TarInfo(f'{key}.{ext}')
+                info.size = len(data)
+                t.addfile(info, io.BytesIO(data))
+
+# %% ../nbs/01_data.ipynb #c025
 def fetch(url,  # http(s) address
           timeout=5, # seconds
           limit=50_000_000, # bytes
@@ -170,7 +182,7 @@ def read_rows(rows,   # list of (path or URL, captions)
     if not any('://' in where for where, _ in rows): yield from map(load, rows); return
     with ThreadPoolExecutor(64) as pool: yield from pool.map(load, rows)  # the network answers slowly, but often
 
-# %% ../nbs/01_data.ipynb #c025
+# %% ../nbs/01_data.ipynb #c026
 def said_in_rows(rows, # list of (path or URL, captions)
                 ):     # list of lists of captions
     "What a block of a table says, without looking at its images"
@@ -199,7 +211,7 @@ def table_source(path, # .csv or .tsv, UTF-8, with a header
     rows = list(found.items())
     return Source(str(path), [rows[i:i + block] for i in range(0, len(rows), block)], partial(read_rows, folder=path.parent), said_in_rows)
 
-# %% ../nbs/01_data.ipynb #c029
+# %% ../nbs/01_data.ipynb #c030
 def read_dataset(shard,   # number of a shard
                  rows,    # streaming data set
                  columns, # names of the image and the caption column
@@ -229,7 +241,7 @@ def dataset_source(name, # what the user called it
     if rows.features and isinstance(rows.features[image], datasets.Image): rows = rows.cast_column(image, datasets.Image(decode=False))
     return Source(name, list(range(rows.num_shards)), partial(read_dataset, rows=rows, columns=(image, caption)), **kw)
 
-# %% ../nbs/01_data.ipynb #c030
+# %% ../nbs/01_data.ipynb #c031
 def parquet_source(pattern, # path or glob of .parquet files
                   ):        # `Source`
     "Parquet files with an image and a caption column, one unit a file"
@@ -255,7 +267,7 @@ def files_below(folder, # path
     "What a folder holds"
     return sorted(str(p) for p in Path(folder).rglob('*') if p.is_file())
 
-# %% ../nbs/01_data.ipynb #c033
+# %% ../nbs/01_data.ipynb #c034
 def read_folder(folder, # one folder
                ):       # yields samples and troubles
     "Images of one folder with the .txt or .json of the same name"
@@ -274,7 +286,7 @@ def folder_source(path, # folder
     if not units: raise UserError(f'{path} holds neither .tar nor .parquet files nor images')
     return Source(str(path), [str(u) for u in units], read_folder, files=partial(files_below, path))
 
-# %% ../nbs/01_data.ipynb #c036
+# %% ../nbs/01_data.ipynb #c037
 def open_source(data, # glob or list of tar shards, .csv/.tsv, folder, .parquet, hf:REPO_ID[:split]
                ):     # `Source`
     "Captioned images from wherever they are"

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SIZES', 'PRESETS', 'OBJECTIVES', 'CHOICES', 'CARD', 'LossConfig', 'TrainConfig', 'configure', 'checked', 'MGCA',
-           'whole', 'model_files', 'save_model', 'find_model', 'load_model', 'read_model', 'from_pretrained',
-           'push_to_hub']
+           'whole', 'model_files', 'save_model', 'saved_in', 'find_model', 'load_model', 'read_model',
+           'from_pretrained', 'push_to_hub']
 
 # %% ../nbs/05a_model.ipynb #c004
 import copy, json, re, tempfile
@@ -196,12 +196,18 @@ def save_model(model, # `MGCA`
     write_folder(folder, model_files(model, Path(folder).name))
 
 # %% ../nbs/05a_model.ipynb #c019
+def saved_in(folder, # of a model or of a run
+            ):       # list of folders, the likeliest first
+    "Where a model may lie: here, as the last checkpoint, as an older one, or as what a killed save has moved aside"
+    path = Path(folder)
+    return [path, path/'last', *sorted(path.glob('step-*'), reverse=True), path.parent/f'.old-{path.name}']
+
 def find_model(name, # folder of a model or of a run, or a hub id
                revision=None, # branch, tag or commit on the hub
               ):     # folder that holds config.json, or None
     "Where a saved model lies"
     path = Path(name)
-    for p in (path, path/'last', *sorted(path.glob('step-*'), reverse=True), path.parent/f'.old-{path.name}'):
+    for p in saved_in(path):
         if (p/'config.json').is_file(): return p
     if path.exists(): raise UserError(f'{path} holds no config.json; give the --out folder of mgca_train')
     if not re.fullmatch(r'[\w.-]+/[\w.-]+', str(name)): return None

@@ -7,12 +7,11 @@ __all__ = ['PROTOCOLS', 'OPEN', 'Protocol', 'rules_on', 'protocol_hash', 'spelle
            'groupvit_scores', 'plain_resize', 'pad_both', 'ProtocolSegmenter', 'label_map', 'make_segmenter']
 
 # %% ../nbs/08e_protocols.ipynb #c004
-import hashlib, json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import torch
 import torch.nn.functional as F
-from .core import UserError
+from .core import UserError, fingerprint
 from .encoders import PROMPTS, encode_text
 from .inference import Segmenter, argmax_at, slide, working_size
 from .readers import facts, has_background
@@ -61,7 +60,7 @@ OPEN = 'size', 'window', 'stride', 'background', 'kp', 'scales', 'flip', 'prompt
 def protocol_hash(settings, # dict of everything that shapes a number
                  ):         # 12 hex digits
     "A short fingerprint: equal settings, equal hash"
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    return fingerprint(settings, 12)
 
 def spelled_out(p, # `Protocol`
                ):  # dict; prompts and class names as sentences and words, not as the names of lists

@@ -7,14 +7,14 @@ __all__ = ['side_by_side', 'inference_steps', 'loss_inputs', 'loss_steps', 'plai
            'loading_steps', 'bench_groups', 'mgca_bench', 'main']
 
 # %% ../nbs/15_speed.ipynb #c004
-import io, platform, tarfile, tempfile, time, warnings
-from pathlib import Path
+import io, platform, tempfile, time, warnings
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from tqdm.auto import tqdm
 from .core import LargestTensor, pick_device, run_command, set_seed, write_json
+from .data import write_shard
 from .encoders import encode_image, encode_text
 from .inference import argmax_at, pamr
 from .losses import Temperatures, objective_loss
@@ -132,9 +132,7 @@ def loading_steps(folder, # to write a shard to
     from torchvision.io import decode_jpeg
     from torchvision.transforms.v2.functional import resized_crop
     files = made_up_photos(n)
-    with tarfile.open(Path(folder)/'photos.tar', 'w') as t:
-        for i, data in enumerate(files):
-            for ext, part in dict(jpg=data, txt=b'a photograph').items(): info = tarfile.TarInfo(f'{i:04d}.{ext}'); info.size = len(part); t.addfile(info, io.BytesIO(part))
+    write_shard(f'{folder}/photos.tar', {f'{i:04d}': dict(jpg=data, txt=b'a photograph') for i, data in enumerate(files)})
     crop = (60, 40, 360, 340)
     def pillow(): return [np.asarray(Image.open(io.BytesIO(d)).convert('RGB').resize((224, 224), Image.BILINEAR, box=crop)) for d in files]
     def vision(): return [resized_crop(decode_jpeg(torch.frombuffer(bytearray(d), dtype=torch.uint8)), 40, 60, 300, 300, (224, 224), antialias=True) for d in files]

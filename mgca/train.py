@@ -19,7 +19,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from fastcore.basics import patch, store_attr
 from tqdm.auto import tqdm
-from .core import UserError, autocast_for, make_dir, set_seed
+from .core import UserError, autocast_for, fingerprint, make_dir, set_seed
 from .checkpoint import load_checkpoint, newest, pack_optimiser, rng_state, run_card, save_checkpoint, set_rng_state, split_like, start_log, step_of, tidy, unpack_optimiser
 from .data import open_source
 from .decoder import frozen_features
@@ -99,7 +99,7 @@ def kept_features(folder, # where features of all kinds are kept
                   make,   # function folder -> features, captions, images
                  ):       # the same, read from disk
     "Features from disk, computed if they are not there"
-    place = Path(folder)/hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    place = Path(folder)/fingerprint(key)
     if not (place/'captions.json').exists():
         tmp = Path(tempfile.mkdtemp(dir=make_dir(folder), prefix='.making-'))
         try:

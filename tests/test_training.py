@@ -5,6 +5,7 @@ import numpy as np
 import pytest, torch
 from PIL import Image
 from mgca.core import UserError
+from mgca.data import write_shard
 from mgca.model import configure
 from mgca.scenes import SceneCaptions
 from mgca.train import train
@@ -18,16 +19,17 @@ def start(f, *args):
     p.start()
     return p
 
+def jpeg(img): # (3,H,W) uint8 tensor
+    b = io.BytesIO()
+    Image.fromarray(img.permute(1, 2, 0).numpy()).save(b, 'JPEG')
+    return b.getvalue()
+
 @pytest.fixture(scope='module')
 def shards(tmp_path_factory): # six shards of forty captioned scenes
     folder = tmp_path_factory.mktemp('shards')
     for n in range(6):
         imgs, captions = SceneCaptions(batch=40, size=96, seed=5)[n]
-        with tarfile.open(folder/f'{n}.tar', 'w') as t:
-            for i, (img, caption) in enumerate(zip(imgs, captions)):
-                b = io.BytesIO(); Image.fromarray(img.permute(1, 2, 0).numpy()).save(b, 'JPEG')
-                for ext, data in dict(jpg=b.getvalue(), txt=caption.encode()).items():
-                    info = tarfile.TarInfo(f'{i:03d}.{ext}'); info.size = len(data); t.addfile(info, io.BytesIO(data))
+        write_shard(folder/f'{n}.tar', {f'{i:03d}': dict(jpg=jpeg(img), txt=caption.encode()) for i, (img, caption) in enumerate(zip(imgs, captions))})
     return str(folder/'*.tar')
 
 def losses(out): return [json.loads(line)['loss'] for line in (Path(out)/'log.jsonl').read_text().splitlines()]
