@@ -12,6 +12,12 @@ def test_export_in_sync(tmp_path):
     for path in sorted((copy/'mgca').rglob('*.py')):
         assert path.read_text() == (ROOT/'mgca'/path.relative_to(copy/'mgca')).read_text(), f'{path.name} is not what the notebooks export'
 
+def test_notebooks_are_clean(tmp_path):
+    copy = tmp_path/'clean'
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns('.git', '.venv*', 'build', 'runs', 'mgca_quickstart'))
+    subprocess.run([Path(sys.executable).parent/'nbdev_clean'], cwd=copy, check=True, capture_output=True)
+    for path in NOTEBOOKS: assert (copy/'nbs'/path.name).read_text() == path.read_text(), f'{path.name}: run nbdev_clean'
+
 def test_readme_in_sync():
     subprocess.run([sys.executable, ROOT/'.ci/make_readme.py', '--check'], check=True)
 
