@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PICKS', 'similarity', 'sigmoid_objects', 'gumbel_objects', 'attention_objects', 'own_share', 'farthest_points',
            'affinity', 'refine_centres', 'meta_points', 'pseudo_regions', 'region_shares', 'claimed_by', 'alike',
-           'near_own', 'surely_absent', 'pick_places', 'hardest']
+           'near_own', 'surely_absent', 'spoken_of', 'pick_places', 'hardest']
 
 # %% ../nbs/04_correspondence.ipynb #c004
 import torch
@@ -150,6 +150,16 @@ def surely_absent(share, # (B,U,X) shares of X places
 
 # %% ../nbs/04_correspondence.ipynb #c036
 @torch.no_grad()
+def spoken_of(sim,  # (B,U,X) cosines
+              own,  # (B,U) bool
+              near, # (B,U) bool, from `near_own`
+             ):     # (B,X) bool
+    "Places that one of the own texts fits at least as well as any stranger"
+    def best(texts): return sim.masked_fill(~texts[..., None], -torch.inf).amax(1)
+    return (best(own) >= best(~own & ~near)) & own.any(1)[:, None]
+
+# %% ../nbs/04_correspondence.ipynb #c039
+@torch.no_grad()
 def pick_places(sim, # (B,U,X) cosines of texts with X places, pixels or regions
                 ok,  # (B,U,X) bool candidates
                 k=10, # places an image and text
@@ -166,7 +176,7 @@ def pick_places(sim, # (B,U,X) cosines of texts with X places, pixels or regions
 
 PICKS = 'hard', 'easy', 'random'
 
-# %% ../nbs/04_correspondence.ipynb #c038
+# %% ../nbs/04_correspondence.ipynb #c041
 @torch.no_grad()
 def hardest(sim,    # (B,U,X) cosines
             absent, # (B,U,X) bool, from `surely_absent`

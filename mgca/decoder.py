@@ -14,14 +14,15 @@ from .encoders import check_images, to_map
 
 # %% ../nbs/03_decoder.ipynb #c007
 class GatedConv(nn.Module):
-    "One gated 3x3 convolution (TCL, A.1); zero at the start"
+    "One gated convolution (TCL, A.1); zero at the start"
     def __init__(self,
-                 width, # channels W
+                 width,    # channels W
+                 kernel=3, # side of the convolution, odd; 1 looks at no neighbours
                 ):
         super().__init__()
         self.gate = nn.Parameter(torch.zeros(()))
         self.norm = nn.LayerNorm(width)
-        self.conv = nn.Conv2d(width, width, 3, padding=1)
+        self.conv = nn.Conv2d(width, width, kernel, padding=kernel//2)
 
     def forward(self,
                 u, # (B,W,h,w)
@@ -40,9 +41,10 @@ class GatedLayer(nn.Module):
     def __init__(self,
                  width,   # channels W
                  scale=2, # upsampling factor, 1 for none
+                 kernel=3, # side of its convolutions
                 ):
         super().__init__()
-        self.scale, self.convs = scale, nn.ModuleList([GatedConv(width), GatedConv(width)])
+        self.scale, self.convs = scale, nn.ModuleList([GatedConv(width, kernel), GatedConv(width, kernel)])
 
     def forward(self,
                 u, # (B,W,h,w)
@@ -112,10 +114,11 @@ class GroundingDecoder(nn.Module):
     def __init__(self,
                  enc,         # frozen encoder pair
                  scales=(2,), # upsampling factor of each gated layer; TCL uses (2, 2)
+                 kernel=3,    # side of the convolutions; TCL uses 3
                 ):
         super().__init__()
         self.ends = ClipEnds(enc) if enc.aligned else LinearEnds(enc)
-        self.layers = nn.Sequential(*[GatedLayer(self.ends.width, s) for s in scales])
+        self.layers = nn.Sequential(*[GatedLayer(self.ends.width, s, kernel) for s in scales])
 
     def forward(self,
                 feats, # (B,W,h,w) from `frozen_features`

@@ -282,6 +282,7 @@ def pad_to(imgs,  # (B,3,H,W)
 class ClipEncoder(nn.Module):
     "A frozen ViT with its text tower, as open_clip builds them"
     aligned = True  # image and text share a space before any training of ours
+    views = 1.,     # sizes an image to segment is looked at, as multiples of what is given
     def __init__(self,
                  model,     # open_clip model
                  tokenizer, # sentences -> token ids, or a function without arguments that makes one when it is first needed
@@ -296,6 +297,7 @@ class ClipEncoder(nn.Module):
         store_attr('name,prompts')
         self.model, self._tokenizer, self._texts = model.eval().requires_grad_(False), tokenizer, {}
         self.image_size, own = vit.image_size[0], isinstance(vit, VisionTransformer)
+        self.dense_size = self.image_size  # short side of images to segment
         if own: self.tail, self.dim, self.width, grid = ClipTail(vit), vit.output_dim, vit.conv1.out_channels, vit.grid_size
         else:
             any_size(vit.trunk)
@@ -511,7 +513,9 @@ def load_open_clip(name, # NAME (random weights), NAME/PRETRAINED, NAME/FILE.saf
 # %% ../nbs/02_encoders.ipynb #c072
 class LiteEncoder(nn.Module):
     "EfficientNet-Lite0 features at strides 16 and 32 and what its classifier sees there, MiniLM sentence embeddings; all frozen"
-    aligned, name, prompts, stride, image_size, dim, width, prior = False, 'lite', 'plain', 16, 224, 384, 816, 384  # the last 384 of 816 channels are the prior
+    aligned, name, prompts, stride, dim, width, prior = False, 'lite', 'plain', 16, 384, 816, 384  # the last 384 of 816 channels are the prior
+    usual = 6.2, 2.5, .076 # root mean squares of the two maps, mean length of the prior, on Flickr8k
+    image_size, dense_size, views = 224, 448, (1., .5)  # trained at 224; photographs to segment are looked at with 448 and with 224
     def __init__(self):
         super().__init__()
         try:
@@ -548,26 +552,37 @@ def forward(self:LiteEncoder,
 def two_strides(self:LiteEncoder,
                 x, # (B,3,H,W) normalised, H and W multiples of 32
                ):  # (B,816,H/16,W/16)
-    "Stride-16 features beside upsampled stride-32 features, each scaled to unit mean square, and the prior"
+    "Stride-16 features beside upsampled stride-32 features, each divided by its usual size, and the prior"
     x, maps = self.net._swish(self.net._bn0(self.net._conv_stem(x))), {}
     for block in self.net._blocks:
         x = block(x)
         maps[x.shape[1]] = x  # the last map of each width
-    fine, coarse, known = maps[112], *(F.interpolate(m, scale_factor=2, mode='bilinear', align_corners=False) for m in (maps[320], self.known(maps[320])))
-    maps = [m/m.square().mean((1, 2, 3), keepdim=True).sqrt() for m in (fine, coarse)]
-    return torch.cat([*maps, known], 1)
+    p = self.classify(maps[320], 4.)
+    known = torch.einsum('bkhw,kd->bdhw', p, self.names.to(p))
+    coarse, known = (F.interpolate(m, scale_factor=2, mode='bilinear', align_corners=False) for m in (maps[320], known))
+    return torch.cat([maps[112]/self.usual[0], coarse/self.usual[1], known], 1)
 
 @patch
-def known(self:LiteEncoder,
-          m, # (B,320,h,w) last map of the backbone
-          temperature=4., # of the class probabilities
-         ): # (B,384,h,w)
-    "Names of the ImageNet classes at each place, weighted by their probabilities (ConSE)"
+def classify(self:LiteEncoder,
+             m, # (B,320,h,w) last map of the backbone
+             temperature, # of the softmax
+            ): # (B,1000,h,w)
+    "Probabilities of the ImageNet classes at each place"
     h, fc = self.net._swish(self.net._bn1(self.net._conv_head(m))), self.net._fc
-    p = (torch.einsum('bchw,kc->bkhw', h, fc.weight) + fc.bias[:, None, None]).div(temperature).softmax(1)
-    return torch.einsum('bkhw,kd->bdhw', p, self.names.to(p))
+    return (torch.einsum('bchw,kc->bkhw', h, fc.weight) + fc.bias[:, None, None]).div(temperature).softmax(1)
 
 # %% ../nbs/02_encoders.ipynb #c074
+@patch
+@torch.no_grad()
+def knowledge(self:LiteEncoder,
+              feats, # (B,816,h,w) from `forward`, maybe kept in half precision meanwhile
+              temperature=2., # of the class probabilities
+             ): # (B,1000,h/2,w/2) probabilities of the names, (B,h/2,w/2) in [0,1]: how sure they are
+    "What the classifier says at each place; it is sure where the names it thinks of agree, so that their mean is long"
+    _, coarse, known = F.avg_pool2d(feats.float(), 2, ceil_mode=True).split((112, 320, self.prior), 1)
+    return self.classify(coarse*self.usual[1], temperature), (known.norm(dim=1)/self.usual[2] - .4).clamp(0, 1)
+
+# %% ../nbs/02_encoders.ipynb #c075
 def text_tower(self, sentences): # list of strings -> (S,384)
     "Mean of MiniLM's token states over the words of each sentence"
     warn_truncated(sentences, lambda s: len(self.tokenizer(s)['input_ids']), 64)
@@ -578,7 +593,7 @@ def text_tower(self, sentences): # list of strings -> (S,384)
 
 LiteEncoder.text_tower = text_tower
 
-# %% ../nbs/02_encoders.ipynb #c080
+# %% ../nbs/02_encoders.ipynb #c081
 def load_encoder(name='tiny', # 'tiny', 'lite', 'open_clip:NAME', 'open_clip:NAME/PRETRAINED', 'hf-hub:ORG/REPO'
                  normalise='model', # of a CLIP's images: 'model' as its weights were trained, 'clip' or 'imagenet'
                 ):            # an encoder pair

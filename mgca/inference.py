@@ -203,7 +203,7 @@ class Segmenter:
         check_choices(self)
         self.words = list(background) if isinstance(background, (list, tuple)) else []
         self.threshold = None if self.words else {'tcl': .4 if refine == 'pamr' else .5}.get(background, background)
-        self.size, self.stride = size or model.enc.image_size, stride or (window and max(1, window//2))
+        self.size, self.stride = size or model.enc.dense_size, stride or (window and max(1, window//2))
         self.class_names = list(class_names)
         self.text = encode_text(model.enc, self.class_names + self.words, prompts)
 

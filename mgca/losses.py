@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['Temperatures', 'Dials', 'contrast', 'both_ways', 'one_process', 'image_rows', 'row_loss', 'masked_pool',
            'object_rows', 'is_text', 'own_pairs', 'masked_images', 'masked_image_loss', 'area_prior', 'total_variation',
-           'claims_of', 'region_rows', 'region_loss', 'pixel_rows', 'values_at', 'hardest_of_all', 'pixel_loss',
-           'fine_labels', 'same_noise', 'anchor_rows', 'ChunkedRows', 'objective_loss', 'levels_loss', 'gather_rows']
+           'knowledge_rows', 'claims_of', 'region_rows', 'region_loss', 'pixel_rows', 'values_at', 'hardest_of_all',
+           'pixel_loss', 'fine_labels', 'same_noise', 'anchor_rows', 'ChunkedRows', 'objective_loss', 'levels_loss',
+           'gather_rows']
 
 # %% ../nbs/05_losses.ipynb #c004
 import math
@@ -16,7 +17,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from .core import UserError
 from .correspondence import (alike, attention_objects, claimed_by, gumbel_objects, hardest, near_own, own_share, pick_places, pseudo_regions,
-                                 region_shares, sigmoid_objects, similarity, surely_absent)
+                                 region_shares, sigmoid_objects, similarity, spoken_of, surely_absent)
 
 # %% ../nbs/05_losses.ipynb #c007
 class Temperatures(nn.Module):
@@ -167,14 +168,26 @@ def total_variation(emb, # (B,D,H,W)
     across, down = (emb[..., 1:] - emb[..., :-1]).abs(), (emb[..., 1:, :] - emb[..., :-1, :]).abs()
     return sum(d.flatten(1).mean(1) if d.numel() else emb.new_zeros(len(emb)) for d in (across, down))
 
-# %% ../nbs/05_losses.ipynb #c033
+# %% ../nbs/05_losses.ipynb #c032
+def knowledge_rows(emb,   # (B,D,H,W)
+                   p,     # (B,K,h,w) probabilities of K names
+                   sure,  # (B,h,w) weights in [0,1]
+                   names, # (K,D) unit norm
+                   scale=20., # 1/temperature of the embedding's choice
+                  ):      # (B,) cross-entropy, image by image
+    "How far the embeddings are from what was known, where it was known"
+    x = F.normalize(F.adaptive_avg_pool2d(emb.float(), p.shape[-2:]), dim=1)
+    chosen = (scale*torch.einsum('bdhw,kd->bkhw', x, names)).log_softmax(1)
+    return -((p*chosen).sum(1)*sure).mean((1, 2))
+
+# %% ../nbs/05_losses.ipynb #c036
 def claims_of(label, # (B,R) text that claims each region, -1 for none
               n,     # number of texts U
              ):      # (B,R) how many regions of the image that text claims, 0 where unclaimed
     "Count the claims of each (image, text)"
     return is_text(label, n).sum(1).gather(1, label.clamp(min=0))*(label >= 0)
 
-# %% ../nbs/05_losses.ipynb #c035
+# %% ../nbs/05_losses.ipynb #c038
 def region_rows(emb,  # (B,D,H,W)
                 text, # (U,D) unit norm
                 A,    # (B,N,R) from `pseudo_regions`
@@ -193,7 +206,7 @@ def region_loss(sim,    # (K,U) cosines of the regions of all images with all te
     pos = is_text(label, sim.shape[1])
     return both_ways(sim, pos, scale, ignore, k_n, pos/claims.clamp(min=1)[:, None])
 
-# %% ../nbs/05_losses.ipynb #c038
+# %% ../nbs/05_losses.ipynb #c041
 def pixel_rows(emb,   # (B,D,H,W)
                text,  # (U,D) unit norm
                image, # (K,) from `pick_places`
@@ -227,7 +240,7 @@ def pixel_loss(sim,    # (K,U) from `pixel_rows`
     all_sims, own = torch.cat([sim.T, worst.masked_fill(gone, 0)], 1), torch.cat([pos.T, torch.zeros_like(gone)], 1)
     return .5*(contrast(sim, pos, scale, ignore, k_n) + contrast(all_sims, own, scale, torch.cat([~pos.T, gone], 1)))
 
-# %% ../nbs/05_losses.ipynb #c041
+# %% ../nbs/05_losses.ipynb #c044
 @torch.no_grad()
 def fine_labels(emb,   # (B,D,H,W) float32
                 text,  # (U,D) unit norm
@@ -240,16 +253,17 @@ def fine_labels(emb,   # (B,D,H,W) float32
     "Pseudo labels of the region and pixel levels"
     A = pseudo_regions(emb, cfg.regions)
     won, absent = region_shares(A, share), surely_absent(share, own, near, cfg.rho_neg)
-    label = claimed_by(won, cfg.rho_pos)
+    label, claim, by_region = claimed_by(won, cfg.rho_pos), share >= cfg.rho_pos, region_rows(emb, text, A).transpose(1, 2)
+    if cfg.spoken: label, claim = torch.where(spoken_of(by_region, own, near), label, -1), claim & spoken_of(sim, own, near)[:, None]
     if cfg.k_reg:
-        image, best, region = pick_places(region_rows(emb, text, A).transpose(1, 2), is_text(label, len(text)).transpose(1, 2), cfg.k_reg, cfg.hard)
+        image, best, region = pick_places(by_region, is_text(label, len(text)).transpose(1, 2), cfg.k_reg, cfg.hard)
         label = torch.full_like(label, -1).index_put((image, region), best)
-    image, of_pixel, pixel = pick_places(sim, share >= cfg.rho_pos, cfg.k_pos, cfg.hard)
+    image, of_pixel, pixel = pick_places(sim, claim, cfg.k_pos, cfg.hard)
     ignore = ~surely_absent(won, own, near, cfg.rho_neg).transpose(1, 2)
     return dict(A=A, regions=(label.flatten(), ignore.flatten(0, 1), claims_of(label, len(text)).flatten()),
                 at=(image, pixel), pixels=(of_pixel, ~absent[image, :, pixel]), worst=hardest(sim, absent, cfg.k_pix))
 
-# %% ../nbs/05_losses.ipynb #c050
+# %% ../nbs/05_losses.ipynb #c054
 def same_noise(sim,   # (B,U,N)
                found, # dict that keeps the seed
               ):      # (B,U,N) uniform in [0,1), the same whenever `found` is
@@ -257,7 +271,7 @@ def same_noise(sim,   # (B,U,N)
     if 'seed' not in found: found['seed'] = int(torch.randint(2**31, ()))
     return torch.rand(sim.shape, generator=torch.Generator(sim.device).manual_seed(found['seed']), device=sim.device, dtype=sim.dtype)
 
-# %% ../nbs/05_losses.ipynb #c052
+# %% ../nbs/05_losses.ipynb #c056
 def anchor_rows(emb,   # (B,D,H,W) float32
                 text,  # (U,D) unit norm
                 mask_scale, # scalar of TCL's sigmoid
@@ -280,7 +294,7 @@ def anchor_rows(emb,   # (B,D,H,W) float32
     regions = region_rows(emb, text, found['A']).flatten(0, 1), *found['regions']
     return rows + regions + (pixel_rows(emb, text, *found['at']), *found['pixels'], values_at(sim, found['worst']))
 
-# %% ../nbs/05_losses.ipynb #c053
+# %% ../nbs/05_losses.ipynb #c057
 class ChunkedRows(torch.autograd.Function):
     "`anchor_rows` of a batch, a few images at a time, computed again for the backward pass"
     @staticmethod
@@ -313,7 +327,7 @@ class ChunkedRows(torch.autograd.Function):
             at = [a + k for a, k in zip(at, sizes)]
         return *totals, None, None, None, None
 
-# %% ../nbs/05_losses.ipynb #c054
+# %% ../nbs/05_losses.ipynb #c058
 def objective_loss(emb,   # (B,D,H,W) pixel embeddings, of any float type
                    text,  # (U,D) unit-norm distinct texts of the batch
                    own,   # (B,U) bool
@@ -327,7 +341,7 @@ def objective_loss(emb,   # (B,D,H,W) pixel embeddings, of any float type
     with torch.autocast(emb.device.type, enabled=False):  # half precision ends here
         return levels_loss(emb.float(), text.float(), own, temps, cfg, progress, join, torch.ones_like(own[0]) if fine is None else fine)
 
-# %% ../nbs/05_losses.ipynb #c055
+# %% ../nbs/05_losses.ipynb #c059
 def levels_loss(emb,   # (B,D,H,W) float32
                 text,  # (U,D) float32, unit norm
                 own,   # (B,U) bool
@@ -353,7 +367,7 @@ def levels_loss(emb,   # (B,D,H,W) float32
         parts['pixel'] = fade*cfg.w_pix, pixel_loss(*rest[4:], temps('pixel'), cfg.k_n)
     return sum(w*v for w, v in parts.values()), {k: v.item() for k, (_, v) in parts.items()}
 
-# %% ../nbs/05_losses.ipynb #c078
+# %% ../nbs/05_losses.ipynb #c082
 def gather_rows(x, # (K,...) rows of this process
                ):  # (sum of K,...) rows of all processes, in the order of their ranks
     "The `join` of `objective_loss` for several processes"

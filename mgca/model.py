@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIZES', 'PRESETS', 'OBJECTIVES', 'CHOICES', 'CARD', 'LossConfig', 'TrainConfig', 'configure', 'checked', 'MGCA',
-           'whole', 'model_files', 'save_model', 'saved_in', 'find_model', 'load_model', 'read_model',
+           'resized', 'whole', 'model_files', 'save_model', 'saved_in', 'find_model', 'load_model', 'read_model',
            'from_pretrained', 'push_to_hub']
 
 # %% ../nbs/05a_model.ipynb #c004
@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from fastcore.basics import patch
 from safetensors.torch import load_file, save
 from .core import PRECISIONS, UserError, asset_path, write_folder
@@ -33,6 +34,7 @@ class LossConfig:
     w_pix:float = .2         # weight of the pixel level
     w_area:float = .4        # weight of TCL's area prior
     w_tv:float = .1          # weight of total variation of the embeddings
+    w_know:float = 0.        # weight of what the encoder knew before, for encoders with a classifier such as lite
     area:float = .4          # share of the image that TCL's prior expects a text's mask to cover
     levels_after:float = .2  # share of the steps after which region and pixel levels fade in
     regions:int = 12         # meta-points R an image
@@ -44,6 +46,7 @@ class LossConfig:
     hard:str = 'random'      # which positive pixels and regions: hard, easy or random
     rho_pos:float = .6       # least share of a region (or pixel) a text must win to claim it
     rho_neg:float = .1       # share below which a text is absent from a place of its own image
+    spoken:int = 0           # 1 leaves places unclaimed that a text of another caption fits better than all own texts
     kappa:float = .9         # texts more alike than this are never negatives of each other
     objects:str = 'attention' # pseudo objects: attention, or TCL's sigmoid and its hard sample, gumbel
     tau_obj:float = .07      # temperature of attention objects
@@ -75,6 +78,7 @@ class TrainConfig(LossConfig):
     nan_limit:int = 10       # steps without a finite loss and gradient that are skipped in a row before giving up
     precision:str = 'auto'   # of the decoder: fp32, bf16, or auto (bf16 where the processor has it)
     scales:tuple = (1,)      # upsampling of each decoder layer
+    kernel:int = 3           # side of the decoder's convolutions; 1 looks at no neighbours and costs a ninth
     seed:int = 0             # weights, order of samples
     cache:int = 6000         # images whose frozen features are computed once and kept; 0 streams
     workers:int = 0          # processes that read ahead when streaming, for each training process
@@ -85,7 +89,7 @@ class TrainConfig(LossConfig):
 SIZES = {'mini': dict(steps=60, batch=32, cache=480), 'small': {},
          'cc3m': dict(normalise='imagenet', steps=50_000, batch=1024, accum=4, chunk=64, lr=7.5e-5, lr_end=.133, weight_decay=.05, eps=1e-6, warmup=.3, unfreeze=.6, scales=(2, 2),
                       cache=0, workers=8, shuffle=5000, w_obj=.1, w_reg=.1, w_pix=.1, w_tv=1.)}
-PRESETS = {'lite': dict(lr=2e-3, batch=64, steps=100, cache=8000, tau_obj=.15, kappa=.7, w_area=0., w_reg=.2, w_pix=.1, levels_after=.1, centre_own=1)} # other defaults, by encoder pair
+PRESETS = {'lite': dict(lr=2e-3, batch=64, steps=200, cache=8000, kernel=1, tau_obj=.15, kappa=.7, w_area=0., w_reg=.2, w_pix=.1, w_know=1., spoken=1, levels_after=.1, centre_own=1)} # other defaults, by encoder pair
 OBJECTIVES = 'image', 'tcl', 'mgca', 'mgccl'
 CHOICES = dict(size=tuple(SIZES), objective=OBJECTIVES, texts=('nouns', 'captions', 'both'), objects=('attention', 'sigmoid', 'gumbel'), hard=PICKS, precision=PRECISIONS, normalise=('model', 'clip', 'imagenet'))
 
@@ -114,7 +118,9 @@ def checked(cfg, # `TrainConfig`
         if getattr(cfg, key) < 1: raise UserError(f'{key} must be at least 1, got {getattr(cfg, key)}' + '; a level is switched off by its weight, e.g. w_pix=0'*key.startswith('k_'))
     for key in ('lr_end', 'beta1', 'beta2', 'warmup', 'unfreeze', 'ema', 'area'):
         if not 0 <= getattr(cfg, key) <= 1: raise UserError(f'{key} lies between 0 and 1, got {getattr(cfg, key)}')
-    if cfg.w_img and cfg.shard: raise UserError('w_img looks into the encoder in ways that a spread one does not allow; use shard=0')
+    if cfg.kernel < 1 or cfg.kernel % 2 == 0: raise UserError(f'kernel must be odd, got {cfg.kernel}; TCL uses 3')
+    for key in ('w_img', 'w_know'):
+        if getattr(cfg, key) and cfg.shard: raise UserError(f'{key} looks into the encoder in ways that a spread one does not allow; use shard=0, or {key}=0')
     if cfg.w_img and cfg.accum > 1: raise UserError('w_img encodes masked images of the whole batch at once and cannot be computed in pieces; use accum=1')
     return cfg
 
@@ -126,7 +132,7 @@ class MGCA(nn.Module):
                 ):
         super().__init__()
         self.cfg, self.enc = cfg, load_encoder(cfg.model, cfg.normalise)
-        self.decoder, self.temps = GroundingDecoder(self.enc, cfg.scales), Temperatures()
+        self.decoder, self.temps = GroundingDecoder(self.enc, cfg.scales, cfg.kernel), Temperatures()
 
     def forward(self,
                 feats, # (B,W,h,w) frozen features
@@ -136,8 +142,11 @@ class MGCA(nn.Module):
     def pixel_embeddings(self,
                          imgs, # (B,3,H,W) in [0,1]
                         ):     # (B,D,H,W)
-        "From images"
-        return self.decoder(frozen_features(self.enc, imgs))
+        "From images; mean of the unit embeddings where the encoder wants several views"
+        def look(x): return self.decoder(frozen_features(self.enc, x))
+        if len(self.enc.views) == 1: return look(imgs)
+        maps = [F.normalize(look(resized(imgs, k, self.enc.stride)), dim=1) for k in self.enc.views]
+        return sum(F.interpolate(m, maps[0].shape[-2:], mode='bilinear', align_corners=False) for m in maps)/len(maps)
 
     def mask_probability(self,
                          sim, # cosines of any shape
@@ -149,12 +158,21 @@ class MGCA(nn.Module):
         "What training changes: everything but the encoders"
         return {k: whole(v.detach()).cpu().contiguous() for k, v in self.state_dict().items() if not k.startswith('enc.')}
 
+# %% ../nbs/05a_model.ipynb #c015
+def resized(imgs, # (B,3,H,W)
+            k,    # multiple of its size
+            step=1, # both sides become multiples of this
+           ):     # (B,3,h,w)
+    "Antialiased resize to whole patches"
+    size = [max(1, round(s*k/step))*step for s in imgs.shape[-2:]]
+    return imgs if k == 1 else F.interpolate(imgs, size, mode='bilinear', antialias=True)
+
 def whole(t, # tensor, maybe split among processes
          ):  # the tensor, complete
     "What engines have split, put together again"
     return t.full_tensor() if hasattr(t, 'full_tensor') else t
 
-# %% ../nbs/05a_model.ipynb #c015
+# %% ../nbs/05a_model.ipynb #c016
 @patch
 def move(self:MGCA,
          device, # where to
@@ -163,7 +181,7 @@ def move(self:MGCA,
     if self.enc.mean.device.type != torch.device(device).type: self.enc = copy.deepcopy(self.enc)
     return self.to(device)
 
-# %% ../nbs/05a_model.ipynb #c018
+# %% ../nbs/05a_model.ipynb #c019
 CARD = '''---
 library_name: mgca
 license: apache-2.0
@@ -195,7 +213,7 @@ def save_model(model, # `MGCA`
     "Weights, configuration and card in a folder that is either the old one or the new one"
     write_folder(folder, model_files(model, Path(folder).name))
 
-# %% ../nbs/05a_model.ipynb #c019
+# %% ../nbs/05a_model.ipynb #c020
 def saved_in(folder, # of a model or of a run
             ):       # list of folders, the likeliest first
     "Where a model may lie: here, as the last checkpoint, as an older one, or as what a killed save has moved aside"
@@ -216,7 +234,7 @@ def find_model(name, # folder of a model or of a run, or a hub id
     except Exception as e:  # the hub's client has many kinds
         raise UserError(f'{name} is neither a folder nor a model the hub gives out ({type(e).__name__}); check the name and the network, or use --model tiny') from e
 
-# %% ../nbs/05a_model.ipynb #c021
+# %% ../nbs/05a_model.ipynb #c022
 def load_model(name='tiny', # tiny, lite (trained on captioned photographs), open_clip:NAME[/PRETRAINED], a folder from `save_model` or `mgca_train`, or a hub id
                device='cpu', # where to put it
                revision=None, # branch, tag or commit on the hub
@@ -241,7 +259,7 @@ def read_model(path, # folder with config.json and model.safetensors
     if wrong: raise UserError(f'{path}: weights do not fit the configuration ({wrong[0]}); train again or fix config.json')
     return model
 
-# %% ../nbs/05a_model.ipynb #c026
+# %% ../nbs/05a_model.ipynb #c027
 def from_pretrained(cls, # `MGCA`
                     name, # as in `load_model`
                     revision=None, # branch, tag or commit on the hub

@@ -24,7 +24,7 @@ from .checkpoint import load_checkpoint, newest, pack_optimiser, rng_state, run_
 from .data import open_source
 from .decoder import frozen_features
 from .encoders import encode_text, image_embedding, load_encoder
-from .losses import Dials, gather_rows, masked_image_loss, objective_loss, one_process
+from .losses import Dials, gather_rows, knowledge_rows, masked_image_loss, objective_loss, one_process
 from .model import MGCA
 from .nouns import NounLexicon
 from .stream import captioned_batches
@@ -325,6 +325,7 @@ class Run:
         if cfg.batch % self.world: raise UserError(f'a batch of {cfg.batch} cannot be shared by {self.world} processes; use a multiple of {self.world}')
         self.device = self.engine.device if self.world > 1 else torch.device(device)
         self.model = MGCA(cfg).move(self.device)
+        if cfg.w_know and not hasattr(self.model.enc, 'knowledge'): raise UserError(f'w_know needs an encoder with a classifier whose knowledge can be kept, such as lite; {cfg.model} has none, so leave w_know at 0')
         if cfg.w_img and not self.model.enc.aligned: raise UserError(f'w_img needs encoders whose images and texts share a space; {cfg.model} has none before training, so leave w_img at 0')
         with self.engine.main_process_first() if features else nullcontext():
             self.source = source or data_source(cfg, self.model.enc, progress and self.main, features, self.rank, self.world)
@@ -350,8 +351,12 @@ def gradients(self:Run,
     cfg, enc = self.cfg, self.model.enc
     texts, own = batch_texts(nouns, self.everyone(nouns))
     (text, noun), own = embed_texts(enc, texts, self.words), own.to(self.device)
+    known = enc.knowledge(feats.to(self.device)) if cfg.w_know else None
     def loss_of(emb, dials):
         loss, parts = objective_loss(emb, text, own, dials, cfg, self.step/cfg.steps, self.join, noun if cfg.texts == 'both' else None)
+        if cfg.w_know:
+            know = self.join(knowledge_rows(emb, *known, enc.names)).mean()
+            loss, parts = loss + cfg.w_know*know, dict(parts, know=know.item())
         if not cfg.w_img: return loss, parts
         masked = masked_image_loss(partial(image_embedding, enc), imgs.to(self.device).float()/255, enc.mean, emb, text, own, dials, cfg.kappa, join=self.join)
         return loss + cfg.w_img*masked, dict(parts, masked=masked.item())
