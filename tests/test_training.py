@@ -85,10 +85,11 @@ def several(cfg, folder, world, name): # the weights after training with `world`
     assert [p.exitcode for p in ps] == [0]*world
     return [torch.load(f'{folder}/{name}-{r}.pt') for r in range(world)]
 
-@pytest.mark.parametrize('kind', ['plain', 'pieces', 'late block', 'stream', 'sharded'])
+@pytest.mark.parametrize('kind', ['plain', 'pieces', 'late block', 'stream', 'sharded', 'knowledge'])
 def test_two_processes_equal_one(kind, tmp_path):
     "Same parameters after five steps as one process with the joined batch"
-    more = dict(plain={}, pieces=dict(accum=3), stream=dict(cache=0), sharded=dict(cache=0, shard=1, texts='both'), **{'late block': dict(unfreeze=.4, accum=2)})[kind]
+    if kind == 'knowledge': pytest.importorskip('efficientnet_lite_pytorch')
+    more = dict(plain={}, knowledge=dict(model='lite', accum=2), pieces=dict(accum=3), stream=dict(cache=0), sharded=dict(cache=0, shard=1, texts='both'), **{'late block': dict(unfreeze=.4, accum=2)})[kind]
     cfg = configure(steps=5, batch=12, hard='hard', precision='fp32', levels_after=.2, **{'cache': 96, **more})
     (one, loss), = several(cfg, tmp_path, 1, 'one')
     two = several(cfg, tmp_path, 2, 'two')
