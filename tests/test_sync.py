@@ -41,3 +41,16 @@ def test_readme_table_is_the_kept_report():
     text = (ROOT/'README.md').read_text()
     for name, *cells in table_rows(report['miou']): assert f"| {name} | {' | '.join(cells)} |" in text
     assert len(report['seeds']) == 3
+
+def test_readme_photographs_are_the_kept_runs():
+    runs, counted = (json.loads((ROOT/f'nbs/results/{n}.json').read_text()) for n in ('photos', 'named'))
+    rows = [line for line in (ROOT/'README.md').read_text().splitlines() if line.startswith(('| start: names', '| image level only | 5', '| object level only (TCL-style) | 5', '| all levels (MGCA) | 5'))]
+    assert len(rows) == 4
+    common = {c: n >= counted['photographs']/100 for c, n in counted['named'].items()}
+    mean = lambda xs: sum(xs)/len(xs)
+    for row, kept in zip(rows, (runs[n] for n in ('start', 'image', 'tcl', 'mgca'))):
+        seeds = [r['adaptive'] for r in kept.values()]
+        parts = [100*mean([mean([v for c, v in s['iou'].items() if common[c] == which]) for s in seeds]) for which in (True, False)]
+        whole = [100*s['miou'] for s in seeds]
+        spread = f' ({min(whole):.1f} to {max(whole):.1f})' if max(whole) - min(whole) > .05 else ''
+        assert row.split('|', 2)[2] == f' {mean(whole):.1f}{spread} | {parts[0]:.1f} | {parts[1]:.1f} |', row
