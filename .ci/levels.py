@@ -8,12 +8,13 @@ Results are added to the file after every run, so that it may be stopped and sta
 import argparse, json
 from dataclasses import asdict, replace
 from pathlib import Path
-from mgca.core import write_json
-from mgca.encoders import load_encoder
-from mgca.quickstart import STYLES, HeldOut, predict_styles, score
-from mgca.model import TrainConfig, configure
-from mgca.train import data_source, train
-from mgca.units import UNITS
+from mgca.core.base import write_json
+from mgca.encoders.towers import load_encoder
+from mgca.apps.quickstart import STYLES, HeldOut, predict_styles, score
+from mgca.systems.model import TrainConfig, configure
+from mgca.train.source import data_source
+from mgca.train.loop import train
+from mgca.method.units import UNITS
 
 ON = TrainConfig()
 LEVELS = dict(object='w_obj', region='w_reg', pixel='w_pix')
@@ -26,14 +27,17 @@ def settings(levels): # weights of a set of levels; a fine level by itself has n
 
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--seeds', type=int, nargs='*', default=[0, 1, 2]); p.add_argument('--steps', type=int, default=500)
-    p.add_argument('--only', default='', help='levels, choices or the name of a run'); p.add_argument('--out', default='nbs/results/levels.json')
+    p.add_argument('--seeds', type=int, nargs='*', default=[0, 1, 2])
+    p.add_argument('--steps', type=int, default=500)
+    p.add_argument('--only', default='', help='levels, choices or the name of a run')
+    p.add_argument('--out', default='nbs/results/levels.json')
     a = p.parse_args()
     sets = {s: settings(s) for s in SETS}
     out, runs = Path(a.out), dict(levels=sets, choices=CHOICES).get(a.only, {n: r for n, r in {**sets, **CHOICES}.items() if a.only in ('', n)})
     config = json.loads(json.dumps({k: v for k, v in asdict(configure(steps=a.steps, cache=12*a.steps)).items() if k != 'seed'}))
     report = json.loads(out.read_text()) if out.exists() else dict(config=config, miou={})
-    if report['config'] != config: raise SystemExit(f'{out} was made with other settings; choose another --out')
+    if report['config'] != config:
+        raise SystemExit(f'{out} was made with other settings; choose another --out')
     enc = load_encoder()
     held = {s: HeldOut(enc, s) for s in STYLES}
     for seed in a.seeds:
@@ -41,7 +45,8 @@ if __name__ == '__main__':
         source = data_source(cfg, enc, False)
         for name, changes in runs.items():
             done = report['miou'].setdefault(name, {})
-            if str(seed) in done: continue
+            if str(seed) in done:
+                continue
             model, _ = train(replace(cfg, **changes), source=source, progress=False)
             pred = predict_styles(model, enc, held)
             done[str(seed)] = {u: {s: round(score(pred[s][u], held[s].labels, len(held[s].dataset.class_names))[0], 6) for s in STYLES} for u in UNITS}

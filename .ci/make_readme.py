@@ -8,8 +8,10 @@ def readme(): # markdown text, bytes of the picture or None
     nb, parts, picture = json.loads((ROOT/'nbs/index.ipynb').read_text(encoding='utf-8')), [], None
     for cell in nb['cells']:
         src = ''.join(cell['source'])
-        if cell['cell_type'] == 'markdown': parts.append(src)
-        elif not re.search(r'^#\| *hide', src, re.M): parts.append(f"```python\n{re.sub(r'^#[|].*$', '', src, flags=re.M).strip()}\n```")
+        if cell['cell_type'] == 'markdown':
+            parts.append(src)
+        elif not re.search(r'^#\| *hide', src, re.M):
+            parts.append(f"```python\n{re.sub(r'^#[|].*$', '', src, flags=re.M).strip()}\n```")
         for out in cell.get('outputs', []):
             data = out.get('data', {})
             if 'image/png' in data:
@@ -21,7 +23,8 @@ def command(text, # README
             name, # 'run' or 'test'
            ):     # shell line
     found = re.search(rf'<!-- {name} -->\s*```(?:sh|bash)\n(.+?)\n```', text, re.S)
-    if not found: sys.exit(f'README.md has no command marked {name}')
+    if not found:
+        sys.exit(f'README.md has no command marked {name}')
     return found[1].strip()
 
 if __name__ == '__main__':
@@ -30,11 +33,14 @@ if __name__ == '__main__':
     ap.add_argument('--command', help='print the command marked with this name')
     args = ap.parse_args()
     path, png = ROOT/'README.md', ROOT/'nbs/images/overview.png'
-    if args.command: sys.exit(print(command(path.read_text(encoding='utf-8'), args.command)))
+    if args.command:
+        sys.exit(print(command(path.read_text(encoding='utf-8'), args.command)))
     text, picture = readme()
     if args.check:
-        if path.read_text(encoding='utf-8') != text: sys.exit('README.md is not what nbs/index.ipynb says; run python .ci/make_readme.py')
-        if picture and png.read_bytes() != picture: sys.exit('nbs/images/overview.png is not the picture of nbs/index.ipynb; run python .ci/make_readme.py')
+        if path.read_text(encoding='utf-8') != text:
+            sys.exit('README.md is not what nbs/index.ipynb says; run python .ci/make_readme.py')
+        if picture and png.read_bytes() != picture:
+            sys.exit('nbs/images/overview.png is not the picture of nbs/index.ipynb; run python .ci/make_readme.py')
     else:
         path.write_text(text, encoding='utf-8')
         if picture:

@@ -21,13 +21,16 @@ def run(path, # notebook
     client = NotebookClient(nb, timeout=1800, kernel_name='python3', resources={'metadata': {'path': str(path.parent)}})
     with client.setup_kernel():
         for i, cell in enumerate(nb.cells):
-            if cell.cell_type == 'code' and not SKIP.search(cell.source): client.execute_cell(cell, i)
+            if cell.cell_type == 'code' and not SKIP.search(cell.source):
+                client.execute_cell(cell, i)
     for data in (o.get('data', {}) for c in nb.cells for o in c.get('outputs', [])):
-        if 'image/png' in data: data['image/png'] = shrink(data['image/png'])
+        if 'image/png' in data:
+            data['image/png'] = shrink(data['image/png'])
     nbformat.write(nb, path)
     subprocess.run(['nbdev_clean', '--fname', str(path)], check=True)
     return time.time() - t0
 
 if __name__ == '__main__':
     names = sys.argv[1:] or sorted(p.stem for p in (ROOT/'nbs').glob('*.ipynb'))
-    for name in names: print(f"{name}: {run(ROOT/'nbs'/f'{name}.ipynb'):.0f} s", flush=True)
+    for name in names:
+        print(f"{name}: {run(ROOT/'nbs'/f'{name}.ipynb'):.0f} s", flush=True)

@@ -5,16 +5,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from mgca.benchmarks import Predictor, evaluate
-from mgca.core import UserError
-from mgca.inference import window_starts
-from mgca.masks import rle_counts, rle_string
-from mgca.metrics import confusion, iou_of, summarise
-from mgca.own import HFBenchmark, load_benchmark
-from mgca.prepare import prepare_benchmark
-from mgca.protocols import PROTOCOLS, label_map, make_segmenter
-from mgca.readers import ROWS, class_names, facts, open_benchmark
-from mgca.model import load_model
+from mgca.eval.evaluate import Predictor, evaluate
+from mgca.core.base import UserError
+from mgca.segment.segmenter import window_starts
+from mgca.segment.masks import rle_counts, rle_string
+from mgca.eval.metrics import confusion, iou_of, summarise
+from mgca.eval.own import HFBenchmark, load_benchmark
+from mgca.eval.prepare import prepare_benchmark
+from mgca.eval.protocols import PROTOCOLS, label_map, make_segmenter
+from mgca.eval.readers import ROWS, open_benchmark
+from mgca.eval.labels import class_names, facts
+from mgca.systems.model import load_model
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = next((p for p in (ROOT.parent/'shared', ROOT/'shared') if p.is_dir()), None)
@@ -34,8 +35,11 @@ def save(path, a):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.uint8(a)).save(path)
 
-def photo(path, k): save(path, np.full((2, 4, 3), 40*k + 20))  # its brightness says which image it is
-def write(path, text): path.parent.mkdir(parents=True, exist_ok=True); path.write_text(text)
+def photo(path, k):
+    save(path, np.full((2, 4, 3), 40*k + 20))  # its brightness says which image it is
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 # ---- the eight, 2 x 4 pixels an image, in their official layouts
 
@@ -49,8 +53,10 @@ def draw_voc(root):
 
 def draw_context(root):
     base = root/'VOCdevkit/VOC2010'
-    def note(image, category, mask): return dict(image_id=image, category_id=category, segmentation=dict(size=[2, 4], counts=rle_string(rle_counts(np.array(mask, bool)))))
-    for k, name in enumerate(('a', 't')): photo(base/f'JPEGImages/{name}.jpg', k)
+    def note(image, category, mask):
+        return dict(image_id=image, category_id=category, segmentation=dict(size=[2, 4], counts=rle_string(rle_counts(np.array(mask, bool)))))
+    for k, name in enumerate(('a', 't')):
+        photo(base/f'JPEGImages/{name}.jpg', k)
     write(base/'trainval_merged.json', json.dumps(dict(
         images=[dict(image_id=1, file_name='a.jpg', height=2, width=4, phase='val'), dict(image_id=2, file_name='t.jpg', height=2, width=4, phase='train')],
         annos_segmentation=[note(1, 2, [[0, 0, 1, 1], [0, 0, 1, 1]]), note(1, 458, [[0, 0, 0, 0], [0, 0, 1, 1]])])))  # aeroplane, then wood over its lower half
@@ -101,11 +107,13 @@ def test_root_may_be_the_folder_or_above_it(tmp_path, key, base):
     assert prepare_benchmark(key, tmp_path/base)['images'] == prepare_benchmark(key, tmp_path)['images']
     if key in ('voc21', 'context60'):
         draw_voc(tmp_path), draw_context(tmp_path)  # the two years beside each other
-        with pytest.raises(UserError, match='no '): prepare_benchmark(key, tmp_path/'VOCdevkit'/{'voc21': 'VOC2010', 'context60': 'VOC2012'}[key])
+        with pytest.raises(UserError, match='no '):
+            prepare_benchmark(key, tmp_path/'VOCdevkit'/{'voc21': 'VOC2010', 'context60': 'VOC2012'}[key])
 
 def test_coco_as_its_archives_unpack(tmp_path):
     photo(tmp_path/'val2017/a.jpg', 0)
-    with pytest.raises(UserError, match='unpack there the labels'): prepare_benchmark('coco_stuff', tmp_path)
+    with pytest.raises(UserError, match='unpack there the labels'):
+        prepare_benchmark('coco_stuff', tmp_path)
     save(tmp_path/'stuffthingmaps/val2017/a.png', [[0, 0, 12, 91], [89, 255, 181, 10]])
     assert prepare_benchmark('coco_stuff', tmp_path)['converted'] == 1
     assert open_benchmark('coco_stuff', tmp_path)[0][2].tolist() == [[0, 0, 11, 80], [79, 255, 170, 10]]
@@ -126,7 +134,8 @@ def test_equals_torchmetrics_and_sklearn():
     by_sklearn = np.diag(theirs)/(theirs.sum(0) + theirs.sum(1) - np.diag(theirs))
     assert np.abs(iou_of(ours).numpy() - by_sklearn).max() < 1e-9
     by_torchmetrics = MulticlassConfusionMatrix(150, ignore_index=255)
-    for p, t in zip(pred, gt): by_torchmetrics.update(p[None], t[None])
+    for p, t in zip(pred, gt):
+        by_torchmetrics.update(p[None], t[None])
     assert (by_torchmetrics.compute() == ours[:, :150]).all()
     assert abs(summarise(ours, map(str, range(150)))['miou'] - by_sklearn.mean()) < 1e-9
 
@@ -189,31 +198,44 @@ def test_names_are_those_of_the_specification():
 
 def test_errors_name_the_file(tmp_path):
     def refuses(words, f):
-        with pytest.raises(UserError) as e: f()
+        with pytest.raises(UserError) as e:
+            f()
         assert words in str(e.value) and '\n' not in str(e.value), e.value
     refuses(f'{tmp_path}: no VOC21 here', lambda: load_benchmark('voc21', tmp_path))
     refuses('nowhere is no folder', lambda: load_benchmark('voc21', tmp_path/'nowhere'))
     draw_voc(tmp_path)
     base = tmp_path/'VOCdevkit/VOC2012'
     mask = base/'SegmentationClass/b.png'
-    data = lambda names='': list(load_benchmark('voc21', tmp_path, names=names))
-    save(mask, [[0, 77, 20, 20], [0, 0, 20, 20]]); refuses(f'{mask} holds label 77', data)
-    save(mask, [[0, 20, 20], [0, 0, 20]]); refuses(f'{mask} is 3 x 2 pixels, its image {base}/JPEGImages/b.jpg 4 x 2', data)
-    save(mask, np.zeros((2, 4, 3))); refuses(f'{mask} is a colour picture', data)
-    mask.write_bytes(b'PNG'); refuses(f'{mask}: not a label map', data)
-    mask.unlink(); refuses(f'{mask} is missing; run mgca_eval prepare voc21', data)
-    write(tmp_path/'ade.txt', '\n'.join(class_names('ade20k'))); save(mask, [[0, 0, 20, 20]]*2)
+    def data(names=''):
+        return list(load_benchmark('voc21', tmp_path, names=names))
+    save(mask, [[0, 77, 20, 20], [0, 0, 20, 20]])
+    refuses(f'{mask} holds label 77', data)
+    save(mask, [[0, 20, 20], [0, 0, 20]])
+    refuses(f'{mask} is 3 x 2 pixels, its image {base}/JPEGImages/b.jpg 4 x 2', data)
+    save(mask, np.zeros((2, 4, 3)))
+    refuses(f'{mask} is a colour picture', data)
+    mask.write_bytes(b'PNG')
+    refuses(f'{mask}: not a label map', data)
+    mask.unlink()
+    refuses(f'{mask} is missing; run mgca_eval prepare voc21', data)
+    write(tmp_path/'ade.txt', '\n'.join(class_names('ade20k')))
+    save(mask, [[0, 0, 20, 20]]*2)
     refuses('ade.txt names 150 classes, but VOC21 has 21', lambda: data(tmp_path/'ade.txt'))
-    write(base/'ImageSets/Segmentation/val.txt', '\n'); refuses(f'{base}/ImageSets/Segmentation/val.txt names no images: the split val is empty', data)
-    (base/'ImageSets/Segmentation/val.txt').unlink(); refuses('val.txt is missing', data)
-    draw_coco(tmp_path); refuses('a_labelTrainIds.png is missing; run mgca_eval prepare coco_stuff', lambda: load_benchmark('coco_stuff', tmp_path))
-    save(tmp_path/'coco_stuff164k/annotations/val2017/a.png', [[11]]); refuses('a.png holds label 11', lambda: prepare_benchmark('coco_stuff', tmp_path))
+    write(base/'ImageSets/Segmentation/val.txt', '\n')
+    refuses(f'{base}/ImageSets/Segmentation/val.txt names no images: the split val is empty', data)
+    (base/'ImageSets/Segmentation/val.txt').unlink()
+    refuses('val.txt is missing', data)
+    draw_coco(tmp_path)
+    refuses('a_labelTrainIds.png is missing; run mgca_eval prepare coco_stuff', lambda: load_benchmark('coco_stuff', tmp_path))
+    save(tmp_path/'coco_stuff164k/annotations/val2017/a.png', [[11]])
+    refuses('a.png holds label 11', lambda: prepare_benchmark('coco_stuff', tmp_path))
 
 # ---- the command
 
 def test_all_eight(tmp_path):
     "prepare all, evaluate all, one table; every record complete"
-    for f in dict.fromkeys(DRAW.values()): f(tmp_path)
+    for f in dict.fromkeys(DRAW.values()):
+        f(tmp_path)
     code, out, err = call('prepare', 'all', '--root', tmp_path)
     assert code == 0, err
     assert 'context60: 1 images (the complete set has 5104 or 5105; this is a part of it), 1 label maps converted' in out and 'context59: 1 images' in out
@@ -290,7 +312,8 @@ def test_two_processes_give_the_number_of_one(tmp_path):
     assert code == 0, err
     one, two = (json.loads((tmp_path/f'{n}.json').read_text()) for n in ('one', 'two'))
     assert two['config'].pop('processes') == 2 and one['config'].pop('processes') == 1
-    for r in (one, two): del r['seconds'], r['clock']
+    for r in (one, two):
+        del r['seconds'], r['clock']
     assert one == two and out.count('mIoU') == 1  # exactly, interval and boundaries included; one report
 
 def test_error_in_one_process_ends_all(tmp_path):
@@ -306,15 +329,19 @@ def test_interrupted_conversion_goes_on(tmp_path):
     save(maps/'0.png', labels)
     for k in range(n):
         photo(tmp_path/f'coco_stuff164k/images/val2017/{k}.jpg', 0)
-        if k: (maps/f'{k}.png').write_bytes((maps/'0.png').read_bytes())
+        if k:
+            (maps/f'{k}.png').write_bytes((maps/'0.png').read_bytes())
     p = subprocess.Popen([BIN/'mgca_eval', 'prepare', 'coco_object', '--root', tmp_path], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     for _ in range(1200):
-        if len(list(maps.glob('*_instanceTrainIds.png'))) >= 20: break
+        if len(list(maps.glob('*_instanceTrainIds.png'))) >= 20:
+            break
         time.sleep(.05)
-    p.send_signal(signal.SIGKILL); p.wait()
+    p.send_signal(signal.SIGKILL)
+    p.wait()
     done = [f for f in maps.glob('*_instanceTrainIds.png') if not f.name.startswith('.')]
     assert 20 <= len(done) < n
-    for f in done: assert np.asarray(Image.open(f)).shape == (480, 640)
+    for f in done:
+        assert np.asarray(Image.open(f)).shape == (480, 640)
     assert prepare_benchmark('coco_object', tmp_path)['converted'] == n - len(done)
     assert prepare_benchmark('coco_object', tmp_path)['converted'] == 0 and len(open_benchmark('coco_object', tmp_path)) == n
 
@@ -340,21 +367,27 @@ def test_hugging_face_data_sets(tmp_path):
     names = tmp_path/'own/classes.txt'
     folder = tmp_path/'pictures'  # the imagefolder form: pictures and a table
     for k in range(2):
-        for kind in ('images', 'labels'): (folder/'test'/kind).mkdir(parents=True, exist_ok=True); (folder/'test'/kind/f'{k}.png').write_bytes((tmp_path/'own'/kind/f'{k}.png').read_bytes())
+        for kind in ('images', 'labels'):
+            (folder/'test'/kind).mkdir(parents=True, exist_ok=True)
+            (folder/'test'/kind/f'{k}.png').write_bytes((tmp_path/'own'/kind/f'{k}.png').read_bytes())
     write(folder/'test/metadata.csv', 'file_name,mask_file_name\nimages/0.png,labels/0.png\nimages/1.png,labels/1.png\n')
-    parquet = tmp_path/'parquet'; parquet.mkdir()
-    bits = lambda kind: [dict(bytes=(tmp_path/f'own/{kind}/{k}.png').read_bytes(), path=None) for k in range(2)]
+    parquet = tmp_path/'parquet'
+    parquet.mkdir()
+    def bits(kind):
+        return [dict(bytes=(tmp_path/f'own/{kind}/{k}.png').read_bytes(), path=None) for k in range(2)]
     ds = datasets.Dataset.from_dict(dict(picture=bits('images'), annotation=bits('labels')), features=datasets.Features(picture=datasets.Image(), annotation=datasets.Image()))
     ds.to_parquet(parquet/'validation.parquet')
     truth = load_benchmark('folder', tmp_path/'own')
     for spec in (f'{folder}:test', str(parquet)):
         data = HFBenchmark(spec, names)
-        for (_, i, l), (_, j, m) in zip(data, truth): assert (i == j).all() and (l == m).all()
+        for (_, i, l), (_, j, m) in zip(data, truth):
+            assert (i == j).all() and (l == m).all()
     code, _, err = call('--data', f'hf:{parquet}:validation', '--names', names, '--features', 'maskclip', '--json', tmp_path/'r.json')
     assert code == 0, err
     assert json.loads((tmp_path/'r.json').read_text())['images'] == 2
     write(tmp_path/'one.txt', 'sky')
-    with pytest.raises(UserError, match='holds label 2'): list(HFBenchmark(str(parquet), tmp_path/'one.txt'))
+    with pytest.raises(UserError, match='holds label 2'):
+        list(HFBenchmark(str(parquet), tmp_path/'one.txt'))
 
 @pytest.mark.skipif(SHARED is None or not (SHARED/'data/msrc21-dev').is_dir(), reason='no shared photographs here')
 @pytest.mark.parametrize('protocol, limit', [('native', 3), ('tcl448', 1)])

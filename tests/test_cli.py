@@ -8,7 +8,8 @@ from PIL import Image
 BIN = Path(sys.executable).parent
 ENV = dict(os.environ, HF_HUB_OFFLINE='1', OMP_NUM_THREADS='1', MPLBACKEND='agg')
 
-def hear_ctrl_c(): signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would pass on deafness to it
+def hear_ctrl_c():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would pass on deafness to it
 def start(name, *args, env=None):
     return subprocess.Popen([BIN/name, *map(str, args)], env={**ENV, **(env or {})}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c)
 def call(name, *args, env=None):
@@ -63,7 +64,8 @@ def test_quickstart_repeats_itself(tmp_path):
 def test_ctrl_c_leaves_nothing_half_written(tmp_path, after):
     p = start('mgca_quickstart', '--out', tmp_path/'q', '--minutes', 2)
     for _ in range(600):  # seconds count from when the program runs, however slowly its imports load
-        if (tmp_path/'q').exists(): break
+        if (tmp_path/'q').exists():
+            break
         time.sleep(.1)
     time.sleep(after)
     p.send_signal(signal.SIGINT)

@@ -7,7 +7,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
 MACHINE = re.compile(r'(?<![\w.])/(?:root|home/\w+|work|tmp|opt)/[\w./-]+')
 
-def cells(path, kind='code'): return [c for c in json.loads(path.read_text())['cells'] if c['cell_type'] == kind]
+def cells(path, kind='code'):
+    return [c for c in json.loads(path.read_text())['cells'] if c['cell_type'] == kind]
 def source(cell): return ''.join(cell['source'])
 
 @pytest.mark.parametrize('path', [p for p in NOTEBOOKS if p.stem != 'index'], ids=lambda p: p.stem)
@@ -25,14 +26,16 @@ def test_sizes_and_outputs(path):
     executed = 0
     for cell in cells(path):
         src = source(cell)
-        if '#| export' in src: assert src.count('\n') < 40, f'an exported cell is too long:\n{src[:80]}'
+        if '#| export' in src:
+            assert src.count('\n') < 40, f'an exported cell is too long:\n{src[:80]}'
         for out in cell['outputs']:
             executed += 1
             assert out['output_type'] != 'error', f'an error is kept under\n{src[:80]}'
             data = out.get('data', {})
             text = json.dumps([out.get('text'), data.get('text/plain')])
             assert not MACHINE.search(text), f'a path of somebody\'s machine is kept under\n{src[:80]}'
-            if 'image/png' in data: assert len(''.join(data['image/png'])) <= 90_000
+            if 'image/png' in data:
+                assert len(''.join(data['image/png'])) <= 90_000
     assert executed, 'not executed'
 
 @pytest.mark.parametrize('path', [p for p in NOTEBOOKS if p.stem != 'index'], ids=lambda p: p.stem)
@@ -49,7 +52,8 @@ def test_documented(path):
     text = path.read_text()
     lines = text.splitlines()
     for node in ast.walk(ast.parse(text)):
-        if not isinstance(node, ast.FunctionDef) or node.name.startswith('_') or node.col_offset > 0: continue
+        if not isinstance(node, ast.FunctionDef) or node.name.startswith('_') or node.col_offset > 0:
+            continue
         assert ast.get_docstring(node), f'{node.name} has no docstring'
         head = lines[node.lineno - 1:node.body[0].lineno]
         for arg in [a for a in node.args.args + node.args.kwonlyargs if a.arg not in ('self', 'cls')]:

@@ -4,8 +4,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn as nn
 import torch.nn.functional as F
-from mgca.losses import Temperatures, gather_rows, masked_image_loss, objective_loss, one_process
-from mgca.model import TrainConfig
+from mgca.method.losses import LogitScales, masked_image_loss, one_process
+from mgca.core.processes import gather_rows
+from mgca.systems.objective import objective_loss
+from mgca.systems.model import TrainConfig
 
 B, D, H, U = 8, 6, 5, 12
 OBJECTIVES = 'image', 'tcl', 'mgca'
@@ -15,21 +17,25 @@ def problem(objective):
     feats, text = torch.randn(B, D, H, H, generator=g), F.normalize(torch.randn(U, D, generator=g), dim=-1)
     own = torch.rand(B, U, generator=g) < .2
     own[:, 0] |= ~own.any(1)
-    own[0] = False; own[0, 3] = True  # processes then hold different numbers of rows
+    own[0] = False
+    own[0, 3] = True  # processes then hold different numbers of rows
     cfg = TrainConfig(objective=objective, hard='hard', regions=4, rho_pos=.4, k_n=3, k_reg=1, k_pos=2, k_pix=5, chunk=0 if objective == 'tcl' else 1)
     torch.manual_seed(1)
-    return feats, text, own, cfg, nn.Conv2d(D, D, 1), Temperatures()
+    return feats, text, own, cfg, nn.Conv2d(D, D, 1), LogitScales()
 
 def masked(mine, join): # the masked-image loss with masks of ones, where the second half of the images names nothing
     feats, text, own, _, layer, temps = problem('mgca')
-    with torch.no_grad(): temps.mask_bias.fill_(100.)
+    with torch.no_grad():
+        temps.mask_bias.fill_(100.)
     own[B//2:] = False
-    look = lambda x: F.normalize(x.mean((2, 3)) @ torch.linspace(-1, 1, 3*D).view(3, D).sin(), dim=-1)
+    def look(x):
+        return F.normalize(x.mean((2, 3)) @ torch.linspace(-1, 1, 3*D).view(3, D).sin(), dim=-1)
     loss = masked_image_loss(look, feats[mine, :3].sigmoid(), torch.zeros(3, 1, 1), layer(feats[mine]), text, own[mine], temps, join=join)
     loss.backward()
     return loss.item(), temps.log_scale.grad
 
-def gradients(*modules): return {f'{i}.{n}': p.grad for i, m in enumerate(modules) for n, p in m.named_parameters() if p.grad is not None}
+def gradients(*modules):
+    return {f'{i}.{n}': p.grad for i, m in enumerate(modules) for n, p in m.named_parameters() if p.grad is not None}
 
 def work(rank, world, folder):
     torch.set_num_threads(1)
@@ -40,10 +46,13 @@ def work(rank, world, folder):
         loss, _ = objective_loss(layer(feats[mine]), text, own[mine], temps, cfg, join=gather_rows)
         loss.backward()
         results[objective] = dict(loss=loss.item(), grads=gradients(layer, temps))
-        for g in results[objective]['grads'].values(): dist.all_reduce(g); g /= world  # what data-parallel training does
+        for g in results[objective]['grads'].values():
+            dist.all_reduce(g)
+            g /= world  # what data-parallel training does
     results['masked'] = masked(mine, gather_rows)
     dist.all_reduce(results['masked'][1])
-    if rank == 0: torch.save(results, f'{folder}/results.pt')
+    if rank == 0:
+        torch.save(results, f'{folder}/results.pt')
     dist.destroy_process_group()
 
 @pytest.mark.parametrize('world', [2, 4])
@@ -60,4 +69,5 @@ def test_processes_equal_one(tmp_path, world):
         assert abs(several[objective]['loss'] - loss.item()) < 1e-5, objective
         grads = gradients(layer, temps)
         assert set(grads) == set(several[objective]['grads'])
-        for n, g in grads.items(): torch.testing.assert_close(several[objective]['grads'][n], g, atol=1e-5, rtol=1e-4)
+        for n, g in grads.items():
+            torch.testing.assert_close(several[objective]['grads'][n], g, atol=1e-5, rtol=1e-4)

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from PIL import Image
 import mgca.inference as inf
 import mgca.masks as masks
-from mgca.core import UserError
-from mgca.model import load_model
+from mgca.core.base import UserError
+from mgca.systems.model import load_model
 
 BIN = Path(sys.executable).parent
 ENV = dict(os.environ, HF_HUB_OFFLINE='1', OMP_NUM_THREADS='1')
@@ -18,20 +18,30 @@ def seg(): return inf.Segmenter(load_model('tiny'), ['fox', 'grass', 'snow'])
 
 def noise(*size, seed=0): return np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
 def ramp(h, w): return np.linspace(0, 255, h*w).reshape(h, w)
-def save(img, path, **kw): img.save(path, **kw); return path
+def save(img, path, **kw):
+    img.save(path, **kw)
+    return path
 
 def write_kinds(d):
     "Every kind of file that must work: name -> (H,W)"
     rgb, frames = noise(40, 60, 3), [Image.fromarray(noise(40, 60, 3, seed=i)) for i in range(3)]
-    exif = Image.Exif(); exif[274] = 8
+    exif = Image.Exif()
+    exif[274] = 8
     pal = Image.fromarray(rgb).quantize(16)
-    save(Image.fromarray(rgb[..., 0]), d/'grey.jpg'); save(pal, d/'palette.png'); save(pal, d/'clear.png', transparency=3)
-    save(Image.fromarray(noise(40, 60, 4)), d/'rgba.png'); save(Image.fromarray(noise(40, 60, 2)), d/'la.png')
-    save(Image.fromarray(rgb).convert('CMYK'), d/'cmyk.jpg'); save(Image.fromarray(rgb).convert('CMYK'), d/'cmyk.tif')
-    save(Image.fromarray((257*ramp(40, 60)).astype(np.uint16)), d/'deep.png'); save(Image.fromarray((257*ramp(40, 60)).astype(np.uint16)), d/'deep.tif')
-    save(Image.fromarray(ramp(40, 60).astype(np.float32)/255), d/'float.tif'); save(Image.fromarray(rgb[..., 0] > 99), d/'bits.png')
+    save(Image.fromarray(rgb[..., 0]), d/'grey.jpg')
+    save(pal, d/'palette.png')
+    save(pal, d/'clear.png', transparency=3)
+    save(Image.fromarray(noise(40, 60, 4)), d/'rgba.png')
+    save(Image.fromarray(noise(40, 60, 2)), d/'la.png')
+    save(Image.fromarray(rgb).convert('CMYK'), d/'cmyk.jpg')
+    save(Image.fromarray(rgb).convert('CMYK'), d/'cmyk.tif')
+    save(Image.fromarray((257*ramp(40, 60)).astype(np.uint16)), d/'deep.png')
+    save(Image.fromarray((257*ramp(40, 60)).astype(np.uint16)), d/'deep.tif')
+    save(Image.fromarray(ramp(40, 60).astype(np.float32)/255), d/'float.tif')
+    save(Image.fromarray(rgb[..., 0] > 99), d/'bits.png')
     save(Image.fromarray(noise(60, 40, 3)), d/'lying.jpg', exif=exif)
-    for name in ('animated.gif', 'animated.webp'): save(frames[0], d/name, save_all=True, append_images=frames[1:], lossless=True)
+    for name in ('animated.gif', 'animated.webp'):
+        save(frames[0], d/name, save_all=True, append_images=frames[1:], lossless=True)
     return {p.name: (40, 60) for p in d.iterdir()}
 
 def test_kinds(tmp_path, seg):
@@ -40,7 +50,8 @@ def test_kinds(tmp_path, seg):
         assert img.shape == (*size, 3) and img.dtype == np.uint8, name
         assert seg(tmp_path/name).labels.shape == size, name
     grey = np.round(ramp(40, 60))
-    for name in ('deep.png', 'deep.tif', 'float.tif'): assert abs(masks.read_image(tmp_path/name)[..., 0] - grey).max() <= 1, name
+    for name in ('deep.png', 'deep.tif', 'float.tif'):
+        assert abs(masks.read_image(tmp_path/name)[..., 0] - grey).max() <= 1, name
     assert abs(masks.read_image(tmp_path/'animated.webp').astype(int) - noise(40, 60, 3)).max() == 0  # the first frame
     first = Image.open(tmp_path/'animated.gif').convert('RGB')
     assert (masks.read_image(tmp_path/'animated.gif') == np.asarray(first)).all()
@@ -48,9 +59,11 @@ def test_kinds(tmp_path, seg):
     assert len(white) and (white == 255).all()
 
 def test_lying_photos_stand_up(tmp_path):
-    img = np.zeros((40, 60, 3), np.uint8); img[:, :30] = 255  # its left half is white
+    img = np.zeros((40, 60, 3), np.uint8)
+    img[:, :30] = 255  # its left half is white
     for code, place in {1: np.s_[:, 0], 3: np.s_[:, -1], 6: np.s_[0], 8: np.s_[-1]}.items():
-        exif = Image.Exif(); exif[274] = code
+        exif = Image.Exif()
+        exif[274] = code
         save(Image.fromarray(img), tmp_path/'a.png', exif=exif)
         assert (masks.read_image(tmp_path/'a.png')[place] == 255).all(), code
 
@@ -62,31 +75,42 @@ def test_sizes(seg, tmp_path, h, w):
 
 def png_header(w, h): # a PNG that claims a size
     import struct, zlib
-    def chunk(kind, data): return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+    def chunk(kind, data):
+        return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
     return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', w, h, 8, 2, 0, 0, 0)) + chunk(b'IDAT', zlib.compress(b'')) + chunk(b'IEND', b'')
 
 def write_bad(d):
     "Every kind of file that must fail: name -> what the line must say"
-    whole = io.BytesIO(); Image.fromarray(noise(64, 64, 3)).save(whole, 'JPEG')
-    (d/'cut.jpg').write_bytes(whole.getvalue()[:1500]); (d/'words.jpg').write_text('not an image'); (d/'nothing.png').write_bytes(b'')
-    (d/'warned.png').write_bytes(png_header(10000, 10000)); (d/'bomb.png').write_bytes(png_header(30000, 30000)); (d/'empty').mkdir()
+    whole = io.BytesIO()
+    Image.fromarray(noise(64, 64, 3)).save(whole, 'JPEG')
+    (d/'cut.jpg').write_bytes(whole.getvalue()[:1500])
+    (d/'words.jpg').write_text('not an image')
+    (d/'nothing.png').write_bytes(b'')
+    (d/'warned.png').write_bytes(png_header(10000, 10000))
+    (d/'bomb.png').write_bytes(png_header(30000, 30000))
+    (d/'empty').mkdir()
     return {'cut.jpg': 'damaged or cut short', 'words.jpg': 'not an image', 'nothing.png': 'not an image', 'warned.png': '10000 x 10000 pixels; at most 89,478,485', 'bomb.png': 'at most 89,478,485',
             'gone.jpg': 'no such file', 'empty': 'holds no photos'}
 
 @pytest.mark.filterwarnings('error')
 def test_bad_files(tmp_path):
     for name, says in write_bad(tmp_path).items():
-        with pytest.raises(UserError) as e: masks.read_image(tmp_path/name)
+        with pytest.raises(UserError) as e:
+            masks.read_image(tmp_path/name)
         assert name in str(e.value) and says in str(e.value) and '\n' not in str(e.value)
 
 def test_locked_folder(tmp_path, monkeypatch):
-    (tmp_path/'locked').mkdir(); save(Image.fromarray(noise(9, 9, 3)), tmp_path/'locked'/'a.png')
+    (tmp_path/'locked').mkdir()
+    save(Image.fromarray(noise(9, 9, 3)), tmp_path/'locked'/'a.png')
     (tmp_path/'locked').chmod(0)
-    if os.geteuid() == 0: monkeypatch.setattr(masks.os, 'access', lambda *a: False)  # root may read everything
+    if os.geteuid() == 0:
+        monkeypatch.setattr(masks.os, 'access', lambda *a: False)  # root may read everything
     try:
         assert masks.find_photos([tmp_path/'locked']) == [tmp_path/'locked']
-        with pytest.raises(UserError, match='cannot be read; check its permissions'): masks.read_image(tmp_path/'locked')
-    finally: (tmp_path/'locked').chmod(0o755)
+        with pytest.raises(UserError, match='cannot be read; check its permissions'):
+            masks.read_image(tmp_path/'locked')
+    finally:
+        (tmp_path/'locked').chmod(0o755)
 
 def call(*args):
     p = subprocess.run([BIN/'mgca_segment', *map(str, args)], env=ENV, text=True, capture_output=True, timeout=600)
@@ -94,13 +118,16 @@ def call(*args):
 
 def test_command_goes_on(tmp_path):
     "Good and bad together, the same name twice, all new flags at once"
-    bad = write_bad(tmp_path); (tmp_path/'more').mkdir()
-    for name in ('good.png', 'more/good.jpg'): save(Image.fromarray(noise(60, 90, 3)), tmp_path/name)
+    bad = write_bad(tmp_path)
+    (tmp_path/'more').mkdir()
+    for name in ('good.png', 'more/good.jpg'):
+        save(Image.fromarray(noise(60, 90, 3)), tmp_path/name)
     flags = ['--kp', .3, '--window', 48, '--stride', 24, '--scales', '1,1.5', '--refine', 'pamr', '--background', 'tcl', '--format', 'coco', '--size', 64]
     code, out, err = call(*[tmp_path/n for n in bad], tmp_path/'good.png', tmp_path/'more', '--classes', 'fox; grass|lawn', '--out', tmp_path/'o', *flags)
     lines = [l for l in err.splitlines() if l.strip()]
     assert code == 1 and len(lines) == 1 and f'{len(bad)} of {len(bad) + 2} photos failed' in lines[0]
-    for name, says in bad.items(): assert name in err and says in err
+    for name, says in bad.items():
+        assert name in err and says in err
     assert [l.split(':')[0] for l in out.splitlines()] == ['good.png', 'good.jpg -> good-2']
     assert sorted(p.name for p in (tmp_path/'o').iterdir()) == sorted(f'{n}{e}' for n in ('good', 'good-2') for e in ('.label.png', '.overlay.png', '.json', '.coco.json'))
     made = json.loads((tmp_path/'o/good-2.json').read_text())
@@ -113,7 +140,8 @@ def test_command_goes_on(tmp_path):
 def test_more_classes_than_a_palette_holds(tmp_path):
     "Above 255 classes the labels need 16 bits, and 255 is a class like any other"
     seg = inf.Segmenter(load_model('tiny'), [f'thing {i}' for i in range(300)], unit='pixel', background=.5)
-    img = noise(96, 96, 3); seg.window_scores = lambda x: (F.one_hot(torch.arange(144).view(12, 12) + 156, 300).permute(2, 0, 1).float(), torch.zeros(12, 12).long())
+    img = noise(96, 96, 3)
+    seg.window_scores = lambda x: (F.one_hot(torch.arange(144).view(12, 12) + 156, 300).permute(2, 0, 1).float(), torch.zeros(12, 12).long())
     out = seg(img)
     assert out.labels[0, 0] == 156 and out.labels[-1, -1] == 299 and (out.labels == 65535).any()
     masks.save_segmentation(out, tmp_path/'a', format='coco')
@@ -124,10 +152,12 @@ def test_more_classes_than_a_palette_holds(tmp_path):
 def test_lite_encoders(kw):
     "A pair without a shared space: any size, windows and views work, knowledge preservation is refused"
     pytest.importorskip('efficientnet_lite_pytorch')
-    from mgca.model import MGCA, TrainConfig
+    from mgca.systems.model import MGCA, TrainConfig
     model = MGCA(TrainConfig(model='lite')).eval()
-    for h, w in ((1, 1), (90, 211)): assert inf.segment(noise(h, w, 3), ['dog', 'grass'], model, size=96, **kw).labels.shape == (h, w)
-    with pytest.raises(UserError, match='training-free features to preserve'): inf.Segmenter(model, ['dog'], kp=.3)
+    for h, w in ((1, 1), (90, 211)):
+        assert inf.segment(noise(h, w, 3), ['dog', 'grass'], model, size=96, **kw).labels.shape == (h, w)
+    with pytest.raises(UserError, match='training-free features to preserve'):
+        inf.Segmenter(model, ['dog'], kp=.3)
 
 def test_coco_agrees(seg):
     coco = pytest.importorskip('pycocotools.mask')
@@ -137,7 +167,8 @@ def test_coco_agrees(seg):
         counts = masks.rle_string(masks.rle_counts(mask))
         assert coco.encode(np.asfortranarray(mask.astype(np.uint8)))['counts'].decode() == counts
         assert (coco.decode(dict(size=[211, 333], counts=counts.encode())) == mask).all()
-    for note in out.coco()['annotations']: assert coco.area(note['segmentation']) == note['area'] and coco.toBbox(note['segmentation']).tolist() == note['bbox']
+    for note in out.coco()['annotations']:
+        assert coco.area(note['segmentation']) == note['area'] and coco.toBbox(note['segmentation']).tolist() == note['bbox']
 
 def test_pamr_compiled():
     "The same numbers from one compiled round; eager by default, since compiling takes longer than most sets of photos"
@@ -148,8 +179,8 @@ def test_pamr_compiled():
 # VmHWM, not getrusage: on Linux ru_maxrss survives exec, so a child would report the peak of the pytest process that started it
 MANY = '''
 import sys, numpy as np
-from mgca.inference import Segmenter
-from mgca.model import load_model
+from mgca.segment.segmenter import Segmenter
+from mgca.systems.model import load_model
 names = [f'thing {i}' for i in range(300)]
 kw = dict(whole={}, pixel=dict(unit='pixel'), window=dict(unit='pixel', window=224, stride=112, kp=.3, background='tcl'), views=dict(scales=(1., 1.25), flip=True))[sys.argv[1]]
 seg = Segmenter(load_model('tiny'), names, size=448, refine='pamr', **kw)

@@ -16,7 +16,8 @@ def test_notebooks_are_clean(tmp_path):
     copy = tmp_path/'clean'
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns('.git', '.venv*', 'build', 'runs', 'mgca_quickstart'))
     subprocess.run([Path(sys.executable).parent/'nbdev_clean'], cwd=copy, check=True, capture_output=True)
-    for path in NOTEBOOKS: assert (copy/'nbs'/path.name).read_text() == path.read_text(), f'{path.name}: run nbdev_clean'
+    for path in NOTEBOOKS:
+        assert (copy/'nbs'/path.name).read_text() == path.read_text(), f'{path.name}: run nbdev_clean'
 
 def test_readme_in_sync():
     subprocess.run([sys.executable, ROOT/'.ci/make_readme.py', '--check'], check=True)
@@ -27,19 +28,22 @@ def test_lower_notebooks_never_import_higher():
     for path in NOTEBOOKS:
         for cell in json.loads(path.read_text())['cells']:
             for line in cell['source']:
-                if line.startswith('#| default_exp'): module[line.split()[-1]] = path.stem
+                if line.startswith('#| default_exp'):
+                    module[line.split()[-1]] = path.stem
     for path in NOTEBOOKS:
         exported = [''.join(c['source']) for c in json.loads(path.read_text())['cells'] if c['cell_type'] == 'code' and '#| export' in ''.join(c['source'])]
         for line in '\n'.join(exported).splitlines():
-            if not line.strip().startswith('from mgca.'): continue
+            if not line.strip().startswith('from mgca.'):
+                continue
             used = module[line.split()[1].removeprefix('mgca.')]
             assert order.index(used) < order.index(path.stem), f'{path.stem} imports {used}'
 
 def test_readme_table_is_the_kept_report():
-    from mgca.quickstart import table_rows
+    from mgca.apps.quickstart import table_rows
     report = json.loads((ROOT/'nbs/results/quickstart.json').read_text())
     text = (ROOT/'README.md').read_text()
-    for name, *cells in table_rows(report['miou']): assert f"| {name} | {' | '.join(cells)} |" in text
+    for name, *cells in table_rows(report['miou']):
+        assert f"| {name} | {' | '.join(cells)} |" in text
     assert len(report['seeds']) == 3
 
 def test_readme_photographs_are_the_kept_runs():
@@ -47,7 +51,8 @@ def test_readme_photographs_are_the_kept_runs():
     rows = [line for line in (ROOT/'README.md').read_text().splitlines() if line.startswith(('| start: names', '| image level only | 5', '| object level only (TCL-style) | 5', '| all levels (MGCA) | 5'))]
     assert len(rows) == 4
     common = {c: n >= counted['photographs']/100 for c, n in counted['named'].items()}
-    mean = lambda xs: sum(xs)/len(xs)
+    def mean(xs):
+        return sum(xs)/len(xs)
     for row, kept in zip(rows, (runs[n] for n in ('start', 'image', 'tcl', 'mgca'))):
         seeds = [r['adaptive'] for r in kept.values()]
         parts = [100*mean([mean([v for c, v in s['iou'].items() if common[c] == which]) for s in seeds]) for which in (True, False)]
