@@ -15,12 +15,13 @@ from mgca.eval.prepare import prepare_benchmark
 from mgca.eval.protocols import PROTOCOLS, label_map, make_segmenter
 from mgca.eval.readers import ROWS, open_benchmark
 from mgca.eval.labels import class_names, facts
-from mgca.systems.model import load_model
+from mgca.systems.saved import load_model
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = next((p for p in (ROOT.parent/'shared', ROOT/'shared') if p.is_dir()), None)
 BIN = Path(sys.executable).parent
 ENV = dict(os.environ, HF_HUB_OFFLINE='1', OMP_NUM_THREADS='1', MPLBACKEND='agg')
+TWO = [BIN/'torchrun', '--standalone', '--nproc-per-node', '2', '--no-python']
 
 def call(*args, name='mgca_eval', before=()):
     p = subprocess.run([*before, BIN/name, *map(str, args)], env=ENV, text=True, capture_output=True, timeout=600)
@@ -37,6 +38,7 @@ def save(path, a):
 
 def photo(path, k):
     save(path, np.full((2, 4, 3), 40*k + 20))  # its brightness says which image it is
+
 def write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -45,7 +47,8 @@ def write(path, text):
 
 def draw_voc(root):
     base = root/'VOCdevkit/VOC2012'
-    for k, (name, labels) in enumerate(dict(a=[[0, 0, 1, 1], [0, 0, 1, 255]], b=[[0, 0, 20, 20], [0, 0, 20, 20]]).items()):
+    maps = dict(a=[[0, 0, 1, 1], [0, 0, 1, 255]], b=[[0, 0, 20, 20], [0, 0, 20, 20]])
+    for k, (name, labels) in enumerate(maps.items()):
         photo(base/f'JPEGImages/{name}.jpg', k)
         save(base/f'SegmentationClass/{name}.png', labels)
     photo(base/'JPEGImages/not-in-val.jpg', 5)
@@ -54,12 +57,15 @@ def draw_voc(root):
 def draw_context(root):
     base = root/'VOCdevkit/VOC2010'
     def note(image, category, mask):
-        return dict(image_id=image, category_id=category, segmentation=dict(size=[2, 4], counts=rle_string(rle_counts(np.array(mask, bool)))))
+        counts = rle_string(rle_counts(np.array(mask, bool)))
+        return dict(image_id=image, category_id=category, segmentation=dict(size=[2, 4], counts=counts))
     for k, name in enumerate(('a', 't')):
         photo(base/f'JPEGImages/{name}.jpg', k)
-    write(base/'trainval_merged.json', json.dumps(dict(
-        images=[dict(image_id=1, file_name='a.jpg', height=2, width=4, phase='val'), dict(image_id=2, file_name='t.jpg', height=2, width=4, phase='train')],
-        annos_segmentation=[note(1, 2, [[0, 0, 1, 1], [0, 0, 1, 1]]), note(1, 458, [[0, 0, 0, 0], [0, 0, 1, 1]])])))  # aeroplane, then wood over its lower half
+    images = [dict(image_id=1, file_name='a.jpg', height=2, width=4, phase='val'),
+              dict(image_id=2, file_name='t.jpg', height=2, width=4, phase='train')]
+    aeroplane, wood = note(1, 2, [[0, 0, 1, 1], [0, 0, 1, 1]]), note(1, 458, [[0, 0, 0, 0], [0, 0, 1, 1]])
+    notes = [aeroplane, wood]  # wood over its lower half
+    write(base/'trainval_merged.json', json.dumps(dict(images=images, annos_segmentation=notes)))
 
 def draw_coco(root):
     photo(root/'coco_stuff164k/images/val2017/a.jpg', 0)
@@ -73,20 +79,30 @@ def draw_ade(root):
     photo(root/'ade/ADEChallengeData2016/images/validation/a.jpg', 0)
     save(root/'ade/ADEChallengeData2016/annotations/validation/a.png', [[0, 1, 1, 2], [150, 150, 150, 0]])
 
-DRAW = dict(voc21=draw_voc, voc20=draw_voc, context60=draw_context, context59=draw_context, coco_object=draw_coco, coco_stuff=draw_coco, cityscapes=draw_cityscapes, ade20k=draw_ade)
+DRAW = dict(voc21=draw_voc, voc20=draw_voc, context60=draw_context, context59=draw_context,
+            coco_object=draw_coco, coco_stuff=draw_coco, cityscapes=draw_cityscapes, ade20k=draw_ade)
 
 # predictions, IoU by hand as {class: (intersection, union)}; classes that are neither there nor predicted are left out
 BY_HAND = dict(
-    voc21=([[[0, 1, 1, 1], [0, 0, 1, 7]], [[0, 0, 0, 0], [0, 0, 20, 20]]], {0: (7, 10), 1: (3, 4), 20: (2, 4)}),         # 7 is predicted on an ignored pixel only
-    voc20=([[[5, 0, 0, 0], [5, 5, 0, 5]], [[3, 3, 19, 3], [3, 3, 19, 19]]], {0: (3, 3), 3: (0, 1), 19: (3, 4)}),         # reduce zero: aeroplane is 0, what was 0 is ignored
+    # 7 is predicted on an ignored pixel only
+    voc21=([[[0, 1, 1, 1], [0, 0, 1, 7]], [[0, 0, 0, 0], [0, 0, 20, 20]]],
+           {0: (7, 10), 1: (3, 4), 20: (2, 4)}),
+    # reduce zero: aeroplane is 0, what was 0 is ignored
+    voc20=([[[5, 0, 0, 0], [5, 5, 0, 5]], [[3, 3, 19, 3], [3, 3, 19, 19]]],
+           {0: (3, 3), 3: (0, 1), 19: (3, 4)}),
     context60=([[[0, 0, 1, 1], [0, 1, 59, 0]]], {0: (3, 5), 1: (2, 3), 59: (1, 2)}),
     context59=([[[9, 9, 0, 58], [9, 9, 58, 58]]], {0: (1, 2), 58: (2, 3)}),
-    coco_object=([[[1, 1, 12, 0], [80, 0, 1, 0]]], {0: (2, 4), 1: (2, 3), 11: (0, 1), 12: (1, 1), 80: (1, 1)}),          # ids 91, 181 and 255 are background; id 12 is class 12 because 11 is a gap
-    coco_stuff=([[[0, 10, 11, 80], [79, 5, 170, 10]]], {0: (1, 2), 10: (1, 2), 11: (1, 1), 79: (1, 1), 80: (1, 1), 170: (1, 1)}),  # 255 is ignored
-    cityscapes=([[[0, 1, 1, 0], [11, 18, 2, 18]]], {0: (1, 2), 1: (1, 2), 10: (0, 1), 11: (1, 1), 18: (1, 2)}),          # ids 0 and 3 are ignored
+    # ids 91, 181 and 255 are background; id 12 is class 12 because 11 is a gap
+    coco_object=([[[1, 1, 12, 0], [80, 0, 1, 0]]], {0: (2, 4), 1: (2, 3), 11: (0, 1), 12: (1, 1), 80: (1, 1)}),
+    # 255 is ignored
+    coco_stuff=([[[0, 10, 11, 80], [79, 5, 170, 10]]],
+                {0: (1, 2), 10: (1, 2), 11: (1, 1), 79: (1, 1), 80: (1, 1), 170: (1, 1)}),
+    # ids 0 and 3 are ignored
+    cityscapes=([[[0, 1, 1, 0], [11, 18, 2, 18]]], {0: (1, 2), 1: (1, 2), 10: (0, 1), 11: (1, 1), 18: (1, 2)}),
     ade20k=([[[7, 0, 1, 1], [149, 149, 3, 7]]], {0: (1, 2), 1: (1, 2), 3: (0, 1), 149: (2, 3)}))
 
-MIOU = dict(voc21=.65, voc20=7/12, context60=53/90, context59=7/12, coco_object=19/30, coco_stuff=5/6, cityscapes=1/2, ade20k=5/12)
+MIOU = dict(voc21=.65, voc20=7/12, context60=53/90, context59=7/12,
+            coco_object=19/30, coco_stuff=5/6, cityscapes=1/2, ade20k=5/12)
 
 @pytest.mark.parametrize('key', ROWS)
 def test_miniature_by_hand(tmp_path, key):
@@ -97,11 +113,14 @@ def test_miniature_by_hand(tmp_path, key):
     dataset, (preds, by_hand) = open_benchmark(key, tmp_path), BY_HAND[key]
     assert len(dataset) == len(preds) == report['images'] and len(dataset.class_names) == ROWS[key].classes
     result = evaluate(lambda img: np.array(preds[int(img.mean())//40]), dataset)
-    names = dataset.class_names
-    assert {c: v for c, v in result['iou'].items() if v is not None} == {names[c]: round(i/u, 6) for c, (i, u) in by_hand.items()}
-    assert abs(result['miou'] - MIOU[key]) < 1e-12 and abs(result['miou'] - np.mean([i/u for i, u in by_hand.values()])) < 1e-12
+    found = {c: v for c, v in result['iou'].items() if v is not None}
+    assert found == {dataset.class_names[c]: round(i/u, 6) for c, (i, u) in by_hand.items()}
+    assert abs(result['miou'] - MIOU[key]) < 1e-12
+    assert abs(result['miou'] - np.mean([i/u for i, u in by_hand.values()])) < 1e-12
 
-@pytest.mark.parametrize('key, base', [('voc21', 'VOCdevkit/VOC2012'), ('context60', 'VOCdevkit'), ('coco_object', 'coco_stuff164k'), ('cityscapes', 'cityscapes'), ('ade20k', 'ade/ADEChallengeData2016')])
+@pytest.mark.parametrize('key, base', [
+    ('voc21', 'VOCdevkit/VOC2012'), ('context60', 'VOCdevkit'), ('coco_object', 'coco_stuff164k'),
+    ('cityscapes', 'cityscapes'), ('ade20k', 'ade/ADEChallengeData2016')])
 def test_root_may_be_the_folder_or_above_it(tmp_path, key, base):
     DRAW[key](tmp_path)
     assert prepare_benchmark(key, tmp_path/base)['images'] == prepare_benchmark(key, tmp_path)['images']
@@ -152,7 +171,8 @@ def test_obvious_values(tmp_path):
 # ---- sliding windows, end to end
 
 def test_window_starts():
-    assert [window_starts(n, 448, 224) for n in (448, 449, 597, 672, 896)] == [[0], [0, 1], [0, 149], [0, 224], [0, 224, 448]]
+    sides = {448: [0], 449: [0, 1], 597: [0, 149], 672: [0, 224], 896: [0, 224, 448]}
+    assert {n: window_starts(n, 448, 224) for n in sides} == sides
 
 @pytest.fixture(scope='module')
 def tiny(): return load_model('tiny')
@@ -226,7 +246,8 @@ def test_errors_name_the_file(tmp_path):
     (base/'ImageSets/Segmentation/val.txt').unlink()
     refuses('val.txt is missing', data)
     draw_coco(tmp_path)
-    refuses('a_labelTrainIds.png is missing; run mgca_eval prepare coco_stuff', lambda: load_benchmark('coco_stuff', tmp_path))
+    refuses('a_labelTrainIds.png is missing; run mgca_eval prepare coco_stuff',
+            lambda: load_benchmark('coco_stuff', tmp_path))
     save(tmp_path/'coco_stuff164k/annotations/val2017/a.png', [[11]])
     refuses('a.png holds label 11', lambda: prepare_benchmark('coco_stuff', tmp_path))
 
@@ -238,47 +259,57 @@ def test_all_eight(tmp_path):
         f(tmp_path)
     code, out, err = call('prepare', 'all', '--root', tmp_path)
     assert code == 0, err
-    assert 'context60: 1 images (the complete set has 5104 or 5105; this is a part of it), 1 label maps converted' in out and 'context59: 1 images' in out
+    part = 'the complete set has 5104 or 5105; this is a part of it'
+    assert f'context60: 1 images ({part}), 1 label maps converted' in out and 'context59: 1 images' in out
     code, out, err = call('prepare', 'all', '--root', tmp_path)
     assert code == 0 and out.count(' 0 label maps converted') == 8
-    args = ['--all', '--root', tmp_path, '--features', 'maskclip', '--unit', 'pixel', '--size', 32, '--json', tmp_path/'all.json', '--table', tmp_path/'all.md']
+    args = ['--all', '--root', tmp_path, '--features', 'maskclip', '--unit', 'pixel', '--size', 32,
+            '--json', tmp_path/'all.json', '--table', tmp_path/'all.md']
     code, out, err = call(*args)
     assert code == 0, err
     r = json.loads((tmp_path/'all.json').read_text())
     assert list(r['benchmarks']) == list(ROWS) and r['missing'] == r['failed'] == {} and r['images'] == 10
-    assert r['miou'] == pytest.approx(np.mean([b['miou'] for b in r['benchmarks'].values()])) and 'mean of 8' in out
+    assert r['miou'] == pytest.approx(np.mean([b['miou'] for b in r['benchmarks'].values()]))
+    assert 'mean of 8' in out
     voc = r['benchmarks']['voc21']
-    assert {'miou', 'pixel_acc', 'iou', 'images', 'protocol', 'protocol_hash', 'config', 'seconds', 'versions', 'interval', 'boundary_f', 'run_hash', 'notes'} <= set(voc)
+    assert {'miou', 'pixel_acc', 'iou', 'images', 'protocol', 'protocol_hash', 'config', 'seconds',
+            'versions', 'interval', 'boundary_f', 'run_hash', 'notes'} <= set(voc)
     assert voc['iou']['bird'] is None and voc['protocol_hash'] in out and any('1449' in n for n in voc['notes'])
-    assert voc['config']['rules']['size'] == 32 and voc['config']['background'] == .5 and r['benchmarks']['voc20']['config']['background'] is None
+    assert voc['config']['rules']['size'] == 32 and voc['config']['background'] == .5
+    assert r['benchmarks']['voc20']['config']['background'] is None
     table = (tmp_path/'all.md').read_text()
     assert voc['protocol_hash'] in table and table.count('| **tiny') == 1
     shutil.rmtree(tmp_path/'ade')
     (tmp_path/'cityscapes/gtFine/val/ulm/ulm_0_gtFine_labelTrainIds.png').unlink()
     code, out, err = call(*args)
     r = json.loads((tmp_path/'all.json').read_text())
-    assert code == 1 and '1 benchmarks failed' in err and 'labelTrainIds.png is missing' in err  # not prepared: a failure
-    assert list(r['missing']) == ['ade20k'] and r['miou'] is None and len(r['benchmarks']) == 6 and 'ade20k: missing' in out
+    assert code == 1 and '1 benchmarks failed' in err and 'labelTrainIds.png is missing' in err  # not prepared
+    assert list(r['missing']) == ['ade20k'] and 'ade20k: missing' in out
+    assert r['miou'] is None and len(r['benchmarks']) == 6
 
 def test_tcl448_as_a_user_runs_it(tmp_path):
     draw_voc(tmp_path)
-    args = ['--data', 'voc21', '--root', tmp_path, '--protocol', 'tcl448', '--features', 'maskclip', '--unit', 'pixel', '--table', tmp_path/'t.md']
-    code, out, err = call(*args, '--json', tmp_path/'r.json', '--sweep')
+    voc21 = ['--data', 'voc21', '--root', tmp_path]
+    choices = ['--features', 'maskclip', '--unit', 'pixel', '--table', tmp_path/'t.md']
+    code, out, err = call(*voc21, *choices, '--protocol', 'tcl448', '--json', tmp_path/'r.json', '--sweep')
     assert code == 0, err
     r = json.loads((tmp_path/'r.json').read_text())
     rules = r['config']['rules']
-    assert (rules['size'], rules['window'], rules['stride'], rules['cap'], len(rules['prompts'])) == (448, 448, 224, 2048, 9) and r['config']['background'] == .5
+    assert [rules[k] for k in ('size', 'window', 'stride', 'cap')] == [448, 448, 224, 2048]
+    assert len(rules['prompts']) == 9 and r['config']['background'] == .5
     assert r['protocol_hash'] in out and 'kp 0.3 left out' in out
     assert 'warning: tuned on test data' in out and r['sweep']['warning'] and len(r['sweep']['miou']) == 101
     assert r['sweep']['miou'][50] == pytest.approx(r['miou'], abs=1e-12)
     table = (tmp_path/'t.md').read_text()
-    assert '| TCL (CC3M+CC12M) | PAMR | 55.0 | 30.4 |' in table and 'SCLIP' not in table and '**tiny, maskclip, pixel**' in table
-    fails('never share a table', '--data', 'voc21', '--root', tmp_path, '--protocol', 'sclip336', '--features', 'sclip', '--table', tmp_path/'t.md')
+    assert '| TCL (CC3M+CC12M) | PAMR | 55.0 | 30.4 |' in table and 'SCLIP' not in table
+    assert '**tiny, maskclip, pixel**' in table
+    fails('never share a table', *voc21, *choices, '--protocol', 'sclip336')
 
 @pytest.mark.parametrize('protocol', ['groupvit448', 'sclip336'])
 def test_other_protocols(tmp_path, protocol):
     draw_voc(tmp_path)
-    code, out, err = call('--data', 'voc21', '--root', tmp_path, '--protocol', protocol, '--features', 'sclip', '--unit', 'pixel', '--limit', 1, '--json', tmp_path/'r.json')
+    code, out, err = call('--data', 'voc21', '--root', tmp_path, '--protocol', protocol, '--features', 'sclip',
+                          '--unit', 'pixel', '--limit', 1, '--json', tmp_path/'r.json')
     assert code == 0, err
     assert json.loads((tmp_path/'r.json').read_text())['protocol'] == protocol and protocol in out
 
@@ -299,7 +330,8 @@ def test_native_flags_are_in_the_hash(tmp_path):
     draw_voc(tmp_path)
     hashes = set()
     for k, flags in enumerate(([], ['--window', 48, '--stride', 24], ['--kp', .3], ['--scales', '1,1.5', '--flip'])):
-        code, _, err = call('--data', 'voc20', '--root', tmp_path, '--unit', 'pixel', '--size', 64, *flags, '--json', tmp_path/f'{k}.json')
+        code, _, err = call('--data', 'voc20', '--root', tmp_path, '--unit', 'pixel', '--size', 64, *flags,
+                            '--json', tmp_path/f'{k}.json')
         assert code == 0, err
         hashes.add(json.loads((tmp_path/f'{k}.json').read_text())['protocol_hash'])
     assert len(hashes) == 4
@@ -308,7 +340,7 @@ def test_two_processes_give_the_number_of_one(tmp_path):
     args = ['--data', 'scenes', '--features', 'maskclip', '--unit', 'pixel', '--limit', 7, '--device', 'cpu']
     code, _, err = call(*args, '--json', tmp_path/'one.json')
     assert code == 0, err
-    code, out, err = call(*args, '--json', tmp_path/'two.json', before=[BIN/'torchrun', '--standalone', '--nproc-per-node', '2', '--no-python'])
+    code, out, err = call(*args, '--json', tmp_path/'two.json', before=TWO)
     assert code == 0, err
     one, two = (json.loads((tmp_path/f'{n}.json').read_text()) for n in ('one', 'two'))
     assert two['config'].pop('processes') == 2 and one['config'].pop('processes') == 1
@@ -319,7 +351,7 @@ def test_two_processes_give_the_number_of_one(tmp_path):
 def test_error_in_one_process_ends_all(tmp_path):
     draw_voc(tmp_path)
     save(tmp_path/'VOCdevkit/VOC2012/SegmentationClass/b.png', [[77, 0, 0, 0]]*2)  # the second process meets it
-    code, _, err = call('--data', 'voc21', '--root', tmp_path, '--features', 'maskclip', '--device', 'cpu', before=[BIN/'torchrun', '--standalone', '--nproc-per-node', '2', '--no-python'])
+    code, _, err = call('--data', 'voc21', '--root', tmp_path, '--features', 'maskclip', '--device', 'cpu', before=TWO)
     assert code != 0 and 'b.png holds label 77' in err
 
 def test_interrupted_conversion_goes_on(tmp_path):
@@ -331,7 +363,8 @@ def test_interrupted_conversion_goes_on(tmp_path):
         photo(tmp_path/f'coco_stuff164k/images/val2017/{k}.jpg', 0)
         if k:
             (maps/f'{k}.png').write_bytes((maps/'0.png').read_bytes())
-    p = subprocess.Popen([BIN/'mgca_eval', 'prepare', 'coco_object', '--root', tmp_path], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    p = subprocess.Popen([BIN/'mgca_eval', 'prepare', 'coco_object', '--root', tmp_path], env=ENV,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     for _ in range(1200):
         if len(list(maps.glob('*_instanceTrainIds.png'))) >= 20:
             break
@@ -343,7 +376,8 @@ def test_interrupted_conversion_goes_on(tmp_path):
     for f in done:
         assert np.asarray(Image.open(f)).shape == (480, 640)
     assert prepare_benchmark('coco_object', tmp_path)['converted'] == n - len(done)
-    assert prepare_benchmark('coco_object', tmp_path)['converted'] == 0 and len(open_benchmark('coco_object', tmp_path)) == n
+    assert prepare_benchmark('coco_object', tmp_path)['converted'] == 0
+    assert len(open_benchmark('coco_object', tmp_path)) == n
 
 # ---- data sets of one's own
 
@@ -355,9 +389,11 @@ def make_folder(root, classes=('background', 'grass', 'sky')):
 
 def test_folder_with_background(tmp_path):
     make_folder(tmp_path/'own')
-    code, out, err = call('--data', 'folder', '--root', tmp_path/'own', '--features', 'maskclip', '--background', .45, '--json', tmp_path/'r.json', '--table', tmp_path/'t.md')
+    code, out, err = call('--data', 'folder', '--root', tmp_path/'own', '--features', 'maskclip', '--background', .45,
+                          '--json', tmp_path/'r.json', '--table', tmp_path/'t.md')
     assert code == 0, err
-    assert json.loads((tmp_path/'r.json').read_text())['config']['background'] == .45 and '| own |' in (tmp_path/'t.md').read_text()
+    assert json.loads((tmp_path/'r.json').read_text())['config']['background'] == .45
+    assert '| own |' in (tmp_path/'t.md').read_text()
     (tmp_path/'own/labels/1.png').unlink()
     fails('labels/1.png is missing', '--data', 'folder', '--root', tmp_path/'own')
 
@@ -370,19 +406,22 @@ def test_hugging_face_data_sets(tmp_path):
         for kind in ('images', 'labels'):
             (folder/'test'/kind).mkdir(parents=True, exist_ok=True)
             (folder/'test'/kind/f'{k}.png').write_bytes((tmp_path/'own'/kind/f'{k}.png').read_bytes())
-    write(folder/'test/metadata.csv', 'file_name,mask_file_name\nimages/0.png,labels/0.png\nimages/1.png,labels/1.png\n')
+    rows = ['file_name,mask_file_name', *(f'images/{k}.png,labels/{k}.png' for k in range(2))]
+    write(folder/'test/metadata.csv', '\n'.join(rows) + '\n')
     parquet = tmp_path/'parquet'
     parquet.mkdir()
     def bits(kind):
         return [dict(bytes=(tmp_path/f'own/{kind}/{k}.png').read_bytes(), path=None) for k in range(2)]
-    ds = datasets.Dataset.from_dict(dict(picture=bits('images'), annotation=bits('labels')), features=datasets.Features(picture=datasets.Image(), annotation=datasets.Image()))
+    kinds = datasets.Features(picture=datasets.Image(), annotation=datasets.Image())
+    ds = datasets.Dataset.from_dict(dict(picture=bits('images'), annotation=bits('labels')), features=kinds)
     ds.to_parquet(parquet/'validation.parquet')
     truth = load_benchmark('folder', tmp_path/'own')
     for spec in (f'{folder}:test', str(parquet)):
         data = HFBenchmark(spec, names)
         for (_, i, l), (_, j, m) in zip(data, truth):
             assert (i == j).all() and (l == m).all()
-    code, _, err = call('--data', f'hf:{parquet}:validation', '--names', names, '--features', 'maskclip', '--json', tmp_path/'r.json')
+    code, _, err = call('--data', f'hf:{parquet}:validation', '--names', names, '--features', 'maskclip',
+                        '--json', tmp_path/'r.json')
     assert code == 0, err
     assert json.loads((tmp_path/'r.json').read_text())['images'] == 2
     write(tmp_path/'one.txt', 'sky')
@@ -392,6 +431,7 @@ def test_hugging_face_data_sets(tmp_path):
 @pytest.mark.skipif(SHARED is None or not (SHARED/'data/msrc21-dev').is_dir(), reason='no shared photographs here')
 @pytest.mark.parametrize('protocol, limit', [('native', 3), ('tcl448', 1)])
 def test_real_photographs(tmp_path, protocol, limit):
-    code, out, err = call('--data', 'folder', '--root', SHARED/'data/msrc21-dev', '--features', 'maskclip', '--unit', 'pixel', '--protocol', protocol, '--limit', limit, '--json', tmp_path/'r.json')
+    code, out, err = call('--data', 'folder', '--root', SHARED/'data/msrc21-dev', '--features', 'maskclip',
+                          '--unit', 'pixel', '--protocol', protocol, '--limit', limit, '--json', tmp_path/'r.json')
     assert code == 0, err
     assert json.loads((tmp_path/'r.json').read_text())['images'] == limit

@@ -11,12 +11,12 @@ __all__ = ['SIZES', 'OPENINGS', 'COUNTS', 'EVAL_SEED', 'overlap', 'plan_scene', 
 import itertools
 import numpy as np
 import torch
-from fastcore.basics import store_attr
+from fastcore.basics import patch, store_attr
 from ..core.base import UserError
 from .drawings import BACKGROUNDS, PLACES, SEEN, TEXTURE, object_table, scaled_sprite, texture_bank
 
 # %% ../../nbs/data/01_scenes.ipynb #c024
-SIZES = 26, 30, 34, 38, 43, 48, 54, 60
+SIZES = 26, 30, 34, 38, 43, 48, 54, 60  # sides of drawings in a scene of 96 pixels
 
 def overlap(a, # (y,x,size)
             b, # (y,x,size)
@@ -44,8 +44,10 @@ def plan_scene(rng,          # numpy generator, the only source of chance
             spots = [(int(y), int(x), s) for y, x in rng.integers(-2, size - s + 3, (6, 2))]
             y, x, s = min(spots, key=lambda p: max([.1] + [overlap(p, i[2:5]) for i in items]))
             items.append((style, int(k), y, x, s, bool(rng.integers(2))))
-    return dict(size=size, background=int(rng.integers(len(BACKGROUNDS))), texture=int(rng.integers(12)),
-                crop=tuple(rng.random(2)), flip=bool(rng.integers(2)), light=rng.uniform(.94, 1.04, 4)*rng.uniform(.82, 1.1), items=items)
+    background, texture = int(rng.integers(len(BACKGROUNDS))), int(rng.integers(12))
+    crop, flip = tuple(rng.random(2)), bool(rng.integers(2))
+    light = rng.uniform(.94, 1.04, 4)*rng.uniform(.82, 1.1)
+    return dict(size=size, background=background, texture=texture, crop=crop, flip=flip, light=light, items=items)
 
 # %% ../../nbs/data/01_scenes.ipynb #c027
 def paste_box(item, # one entry of a plan's items
@@ -56,6 +58,7 @@ def paste_box(item, # one entry of a plan's items
     y0, x0, y1, x1 = max(y, 0), max(x, 0), min(y + s, size), min(x + s, size)
     return np.s_[y0:y1, x0:x1], np.s_[y0 - y:y1 - y, x0 - x:x1 - x]
 
+# %% ../../nbs/data/01_scenes.ipynb #n001
 def render_scene(plan, # from `plan_scene`
                 ):     # (size,size,3) uint8
     "The image of a plan"
@@ -74,7 +77,8 @@ def render_scene(plan, # from `plan_scene`
     return (np.clip(img, 0, 1)*255).astype(np.uint8)
 
 # %% ../../nbs/data/01_scenes.ipynb #c030
-OPENINGS = ['', '', '', 'a picture of ', 'a photo of ', 'an image of ', 'a drawing of ', 'there is ', 'we see ', 'a scene with ']
+OPENINGS = ['', '', '', 'a picture of ', 'a photo of ', 'an image of ', 'a drawing of ',
+            'there is ', 'we see ', 'a scene with ']
 COUNTS = {2: ('two', 'a pair of', 'a couple of'), 3: ('three',), 4: ('four',)}
 
 def with_article(word, # a noun, possibly with an adjective before it
@@ -82,6 +86,7 @@ def with_article(word, # a noun, possibly with an adjective before it
     "The indefinite article"
     return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
 
+# %% ../../nbs/data/01_scenes.ipynb #n004
 def noun_phrase(obj,   # row of `object_table`
                 items, # its placed items
                 rng,   # numpy generator
@@ -90,7 +95,8 @@ def noun_phrase(obj,   # row of `object_table`
     "Name one kind of object as a person might"
     o = object_table()[obj]
     k = rng.integers(len(o['synonyms']) + 1) if o['synonyms'] and rng.random() < .4 else 0
-    one, many = ([o['name']] + o['synonyms'])[k], ([o['plural']] + o['synonym_plurals'])[k]
+    one = [o['name'], *o['synonyms']][k]
+    many = [o['plural'], *o['synonym_plurals']][k]
     if len(items) > 1:
         return f'{rng.choice(COUNTS[len(items)])} {many}'
     if rng.random() < .2:
@@ -106,7 +112,8 @@ def relation(a,   # item
              rng, # numpy generator
             ):    # a phrase that is true of a and b
     "How a stands to b"
-    dy, dx = (a[2] + a[4]/2) - (b[2] + b[4]/2), (a[3] + a[4]/2) - (b[3] + b[4]/2)
+    dy = (a[2] + a[4]/2) - (b[2] + b[4]/2)
+    dx = (a[3] + a[4]/2) - (b[3] + b[4]/2)
     far = (a[4] + b[4])/3
     if rng.random() < .35:
         if abs(dx) > max(abs(dy), far):
@@ -136,7 +143,7 @@ def caption_scene(plan, # from `plan_scene`
 # %% ../../nbs/data/01_scenes.ipynb #c038
 def scene_class_names(): # list of 244 names, synonyms as 'dog|puppy': objects, then backgrounds
     "The classes of the embedded scenes"
-    return ['|'.join([o['name']] + o['synonyms']) for o in object_table()] + BACKGROUNDS
+    return ['|'.join([o['name'], *o['synonyms']]) for o in object_table()] + BACKGROUNDS
 
 def scene_labels(plan, # from `plan_scene`
                 ):     # (size,size) int64 index into `scene_class_names`
@@ -145,7 +152,8 @@ def scene_labels(plan, # from `plan_scene`
     labels = np.full((n, n), first_bg + plan['background'], np.int64)
     for item in plan['items']:
         to, frm = paste_box(item, n)
-        labels[to][scaled_sprite(item[0], item[1], item[4], item[5])[1][frm][..., 0] > .5] = item[1]
+        _, alpha = scaled_sprite(item[0], item[1], item[4], item[5])
+        labels[to][alpha[frm][..., 0] > .5] = item[1]
     return labels
 
 # %% ../../nbs/data/01_scenes.ipynb #c042
@@ -163,25 +171,33 @@ class SceneCaptions:
                  n_batches=None, # how many; endless when None
                 ):
         if not 0 <= seed < EVAL_SEED:
-            raise UserError(f'training seeds lie between 0 and {EVAL_SEED - 1}, got {seed}; evaluation scenes start there')
+            raise UserError(f'training seeds lie between 0 and {EVAL_SEED - 1}, got {seed}; '
+                            'evaluation scenes start there')
         store_attr()
 
     def __iter__(self): # yields (uint8 (B,3,size,size), list of B captions)
-        steps = itertools.count(self.start) if self.n_batches is None else range(self.start, self.start + self.n_batches)
-        for step in steps:
+        for step in itertools.islice(itertools.count(self.start), self.n_batches):
             yield self[step]
 
-    def __getitem__(self, step): return self.some(step, range(self.batch))
+    def __getitem__(self,
+                    step, # number of a batch
+                   ):     # uint8 (B,3,size,size), list of B captions
+        return self.some(step, range(self.batch))
 
-    def some(self, step, which): # number of a batch, numbers of its scenes
-        "Part of a batch"
-        imgs, captions = [], []
-        for i in which:
-            rng = np.random.default_rng([self.seed, step, i])
-            plan = plan_scene(rng, self.styles, self.size, self.n_objects)
-            imgs.append(render_scene(plan))
-            captions.append(caption_scene(plan, rng))
-        return torch.from_numpy(np.stack(imgs)).permute(0, 3, 1, 2).contiguous(), captions
+# %% ../../nbs/data/01_scenes.ipynb #n008
+@patch
+def some(self:SceneCaptions,
+         step,  # number of a batch
+         which, # numbers of its scenes, K of them
+        ):      # uint8 (K,3,size,size), list of K captions
+    "Part of a batch"
+    imgs, captions = [], []
+    for i in which:
+        rng = np.random.default_rng([self.seed, step, i])
+        plan = plan_scene(rng, self.styles, self.size, self.n_objects)
+        imgs.append(render_scene(plan))
+        captions.append(caption_scene(plan, rng))
+    return torch.from_numpy(np.stack(imgs)).permute(0, 3, 1, 2).contiguous(), captions
 
 # %% ../../nbs/data/01_scenes.ipynb #c047
 class SceneBenchmark:
@@ -193,7 +209,8 @@ class SceneBenchmark:
                  size=96,     # side in pixels
                 ):
         store_attr()
-        self.name, self.class_names = 'scenes-' + ('seen' if set(styles) <= set(SEEN) else 'unseen'), scene_class_names()
+        self.name = 'scenes-seen' if set(styles) <= set(SEEN) else 'scenes-unseen'
+        self.class_names = scene_class_names()
 
     def __len__(self): return self.n
 

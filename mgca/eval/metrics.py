@@ -41,11 +41,13 @@ def boundaries(labels, # (H,W) int64
                ignore=None, # label of pixels whose edges do not count
               ):       # (H,W) bool
     "Pixels whose right or lower neighbour has another label"
-    edge, known = torch.zeros_like(labels, dtype=torch.bool), labels != (-2**62 if ignore is None else ignore)
+    edge = torch.zeros_like(labels, dtype=torch.bool)
+    known = torch.ones_like(edge) if ignore is None else labels != ignore
     edge[:, :-1] |= (labels[:, 1:] != labels[:, :-1]) & known[:, 1:] & known[:, :-1]
     edge[:-1] |= (labels[1:] != labels[:-1]) & known[1:] & known[:-1]
     return edge
 
+# %% ../../nbs/eval/00_metrics.ipynb #n004
 def divide_bands(labels, # (H,W) int64
                  ignore=255, # label of the bands
                  reach=4, # pixels from each side
@@ -58,6 +60,7 @@ def divide_bands(labels, # (H,W) int64
             labels = torch.where((labels == ignore) & (side != ignore), side, labels)
     return labels
 
+# %% ../../nbs/eval/00_metrics.ipynb #n007
 def boundary_fscore(pred, # (H,W) int64
                     gt,   # (H,W) int64
                     tolerance=2, # pixels
@@ -70,7 +73,9 @@ def boundary_fscore(pred, # (H,W) int64
     def near(m):
         return F.max_pool2d(m[None, None].float(), 2*tolerance + 1, 1, tolerance)[0, 0] > 0
     judged = p & (gt != ignore)
-    precision, recall = (judged & near(t)).sum()/judged.sum() if judged.any() else torch.tensor(float(p.any())), (t & near(p)).sum()/t.sum()
+    # edges on ignored pixels alone can be neither right nor wrong
+    precision = (judged & near(t)).sum()/judged.sum() if judged.any() else p.any().float()
+    recall = (t & near(p)).sum()/t.sum()
     return float(2*precision*recall/(precision + recall).clamp(min=1e-9))
 
 # %% ../../nbs/eval/00_metrics.ipynb #c019
@@ -92,6 +97,7 @@ def image_counts(conf, # (n,n+1) confusion counts of one image
     ids = (truth + pred).nonzero()[:, 0]
     return torch.stack([ids, conf.diagonal()[ids], truth[ids], pred[ids]]).cpu().numpy()
 
+# %% ../../nbs/eval/00_metrics.ipynb #n012
 def bootstrap_interval(counts, # list of (4,k) arrays from `image_counts`, one an image
                        n,      # classes
                        times=1000, # resamplings
@@ -99,16 +105,19 @@ def bootstrap_interval(counts, # list of (4,k) arrays from `image_counts`, one a
                        seed=0, # of the drawing
                       ):       # (low, high) mIoU in [0,1], or None without any counted pixel
     "Percentile interval of the mIoU over images"
-    (ids, hit, truth, pred), N = np.concatenate(counts, 1), len(counts)
+    ids, hit, truth, pred = np.concatenate(counts, 1)
     if not len(ids):
         return None
-    image, union, rng, found = np.repeat(np.arange(N), [c.shape[1] for c in counts]), truth + pred - hit, np.random.default_rng(seed), []
+    B, union = len(counts), truth + pred - hit
+    image = np.repeat(np.arange(B), [c.shape[1] for c in counts])
+    rng, found = np.random.default_rng(seed), []
     for _ in range(times):
-        w = rng.multinomial(N, np.full(N, 1/N))[image]
+        w = rng.multinomial(B, np.full(B, 1/B))[image]  # how often each image was drawn
         i, u = np.bincount(ids, w*hit, n), np.bincount(ids, w*union, n)
         if u.any():
             found.append((i[u > 0]/u[u > 0]).mean())
-    return tuple(float(q) for q in np.quantile(found, [(1 - level)/2, (1 + level)/2]))
+    low, high = np.quantile(found, [(1 - level)/2, (1 + level)/2])
+    return float(low), float(high)
 
 # %% ../../nbs/eval/00_metrics.ipynb #c027
 def sweep_counts(pred, # (...) int64 best class, background (0) left out
@@ -118,10 +127,11 @@ def sweep_counts(pred, # (...) int64 best class, background (0) left out
                  thresholds, # (T,) ascending
                 ):     # (T+1,n,n+1) int64: `confusion` of the pixels between two thresholds
     "Confusion counts by the interval a pixel's best score lies in"
-    keep = gt != 255
-    level = torch.bucketize(best[keep], thresholds, right=True)
     confusion(pred, gt, n)  # its errors
-    return torch.bincount((level*n + gt[keep])*(n + 1) + pred[keep], minlength=(len(thresholds) + 1)*n*(n + 1)).view(-1, n, n + 1)
+    keep, levels = gt != 255, len(thresholds) + 1
+    level = torch.bucketize(best[keep], thresholds, right=True)
+    place = (level*n + gt[keep])*(n + 1) + pred[keep]
+    return torch.bincount(place, minlength=levels*n*(n + 1)).view(levels, n, n + 1)
 
 def sweep_mious(counts, # (T+1,n,n+1) from `sweep_counts`, summed over images
                ):       # (T,) mIoU at each threshold
@@ -140,7 +150,8 @@ def sweep_warning(split, # of the data set; '' where nobody said
     if split.startswith('train'):
         return ''
     where = f'the {split} split' if split else 'these images'
-    return f'tuned on test data: the best threshold was chosen on {where}; do not report its mIoU, choose it on a training split'
+    return (f'tuned on test data: the best threshold was chosen on {where}; '
+            'do not report its mIoU, choose it on a training split')
 
 def finish_sweep(result, # of `evaluate`, with a sweep
                  split,  # of the data set

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PICKS', 'similarity', 'sigmoid_objects', 'gumbel_objects', 'attention_objects', 'own_share', 'farthest_points',
-           'affinity', 'refine_centres', 'meta_points', 'pseudo_regions', 'region_shares', 'pseudo_labels', 'alike',
-           'near_own', 'surely_absent', 'spoken_of', 'sample_positives', 'hard_negatives']
+           'affinity', 'refine_centres', 'meta_points', 'pseudo_regions', 'region_shares', 'pseudo_labels',
+           'false_negative_mask', 'surely_absent', 'spoken_of', 'sample_positives', 'hard_negatives']
 
 # %% ../../nbs/method/01_correspondence.ipynb #c004
 import torch
@@ -14,22 +14,22 @@ from ..core.base import UserError
 
 # %% ../../nbs/method/01_correspondence.ipynb #c007
 def similarity(emb,  # (B,D,H,W) pixel embeddings
-               text, # (U,D) unit-norm texts
+               text_emb, # (U,D) unit norm
               ):     # (B,U,N) cosines, N=H*W
-    "Pixel-text similarity (METHOD.md C.4, D0)"
-    return text @ F.normalize(emb.flatten(2), dim=1)
+    "The cosine of every pixel with every text"
+    return text_emb @ F.normalize(emb.flatten(2), dim=1)
 
 # %% ../../nbs/method/01_correspondence.ipynb #c010
 def sigmoid_objects(sim,   # (B,U,N) cosines
                     scale, # w, 10 in TCL
                     bias,  # b, -2.5 in TCL: the mask is one half at cosine 0.25
                    ):      # (B,U,N) in (0,1)
-    "TCL's soft mask (METHOD.md A.1)"
+    "TCL's soft mask (arXiv 2212.00785, section 3.2)"
     return torch.sigmoid(scale*sim + bias)
 
 def gumbel_objects(sim,   # (B,U,N) cosines
-                   scale, # w
-                   bias,  # b
+                   scale, # w, as above
+                   bias,  # b, as above
                    noise=None, # (B,U,N) uniform in (0,1), to draw the same sample again
                   ):      # (B,U,N) zeros and ones, with the gradient of the soft sample
     "TCL's straight-through Gumbel-sigmoid mask"
@@ -45,15 +45,15 @@ def attention_objects(sim, # (B,U,N) cosines
 
 # %% ../../nbs/method/01_correspondence.ipynb #c013
 def own_share(sim, # (B,U,N) cosines
-              own, # (B,U) bool, which texts each caption names
+              pos, # (B,U) bool, which texts each image's captions name
               tau=.05, # temperature of the competition
-              centre=False, # compare each text with its own mean over the image first
-             ):    # (B,U,N); sums to one over the own texts, zero elsewhere
-    "Each pixel's split among its caption's texts"
+              centre=False, # compare each text with its mean over the image first
+             ):    # (B,U,N) in [0,1]; sums to one over an image's own texts, zero elsewhere
+    "Each pixel's split among its image's own texts"
     if centre:
         sim = sim - sim.mean(-1, keepdim=True)
-    other = ~own[..., None] & own.any(1)[:, None, None]  # an image without texts would be all -inf, and its gradient nan
-    return (sim/tau).masked_fill(other, -torch.inf).softmax(1)*own[..., None]
+    other = ~pos[..., None] & pos.any(1)[:, None, None]  # an image without texts would be all -inf, and its gradient nan
+    return (sim/tau).masked_fill(other, -torch.inf).softmax(1)*pos[..., None]
 
 # %% ../../nbs/method/01_correspondence.ipynb #c018
 def farthest_points(emb, # (B,N,D) unit-norm embeddings
@@ -95,7 +95,7 @@ def meta_points(emb, # (B,N,D) unit norm
                 steps=3, # rounds of refinement
                 tau=.05, # temperature of the assignment
                ):    # (B,M,D) unit norm
-    "Farthest pixels, moved to the middle of what they gather (METHOD.md C.4, D4)"
+    "Farthest pixels, moved to the middle of what they gather"
     seeds = farthest_points(emb, min(m, emb.shape[1]))
     return refine_centres(emb, emb.gather(1, seeds[..., None].expand(-1, -1, emb.shape[-1])), steps, tau)
 
@@ -106,7 +106,7 @@ def pseudo_regions(emb, # (B,D,H,W) pixel embeddings
                    steps=3, # refinement rounds
                    tau=.05, # affinity temperature
                   ):    # (B,N,R) soft assignment, rows sum to one
-    "Class-agnostic regions: meta-points, refined (METHOD.md C.4, D2)"
+    "Class-agnostic regions: meta-points, refined"
     x = F.normalize(emb.flatten(2).transpose(1, 2), dim=-1)
     return affinity(x, meta_points(x, r, steps, tau), tau)
 
@@ -120,72 +120,68 @@ def region_shares(A,     # (B,N,R) soft assignment
 
 @torch.no_grad()
 def pseudo_labels(share, # (B,U,X) shares of X places, pixels or regions
-               rho_pos=.6, # least share of a claim
-              ):      # (B,X) int64 text index, -1 where nobody claims
+                  rho_pos=.6, # least share of a claim
+                 ):      # (B,X) int64 text index, -1 where nobody claims
     "Pseudo label of every place"
     best, text = share.max(1)
     return torch.where(best >= rho_pos, text, -1)
 
 # %% ../../nbs/method/01_correspondence.ipynb #c030
 @torch.no_grad()
-def alike(text, # (U,D) unit norm
-          kappa=.9, # cosine above which two texts count as one
-         ):     # (U,U) bool
-    "Pairs of texts that mean the same"
-    return text @ text.T > kappa
-
-@torch.no_grad()
-def near_own(same, # (U,U) bool, from `alike`
-             own,  # (B,U) bool
-            ):     # (B,U) bool, texts to ignore for each image
+def false_negative_mask(text_emb, # (U,D) unit norm
+                        pos,      # (B,U) bool, which texts each image's captions name
+                        kappa=.9, # cosine above which two texts count as one
+                       ):         # (B,U) bool, texts to ignore for each image
     "Texts that are not an image's own but nearly so"
-    return (own.float() @ same.float() > 0) & ~own
+    same = text_emb @ text_emb.T > kappa
+    return (pos.float() @ same.float() > 0) & ~pos
 
 # %% ../../nbs/method/01_correspondence.ipynb #c033
 @torch.no_grad()
 def surely_absent(share, # (B,U,X) shares of X places
-                  own,   # (B,U) bool
-                  near,  # (B,U) bool, from `near_own`
+                  pos,   # (B,U) bool
+                  false_neg, # (B,U) bool, from `false_negative_mask`
                   rho_neg=.1, # share below which a text is absent from a place of its own image
                  ):      # (B,U,X) bool
     "Where a text may look for negatives"
-    return torch.where(own[..., None], share < rho_neg, ~near[..., None])
+    return torch.where(pos[..., None], share < rho_neg, ~false_neg[..., None])
 
 # %% ../../nbs/method/01_correspondence.ipynb #c036
 @torch.no_grad()
 def spoken_of(sim,  # (B,U,X) cosines
-              own,  # (B,U) bool
-              near, # (B,U) bool, from `near_own`
+              pos,  # (B,U) bool
+              false_neg, # (B,U) bool, from `false_negative_mask`
              ):     # (B,X) bool
     "Places that one of the own texts fits at least as well as any stranger"
-    def best(texts): return sim.masked_fill(~texts[..., None], -torch.inf).amax(1)
-    return (best(own) >= best(~own & ~near)) & own.any(1)[:, None]
+    def best(texts):
+        return sim.masked_fill(~texts[..., None], -torch.inf).amax(1)
+    return (best(pos) >= best(~pos & ~false_neg)) & pos.any(1)[:, None]
 
 # %% ../../nbs/method/01_correspondence.ipynb #c039
+PICKS = 'hard', 'easy', 'random'
+
 @torch.no_grad()
 def sample_positives(sim, # (B,U,X) cosines of texts with X places, pixels or regions
-                ok,  # (B,U,X) bool candidates
-                k=10, # places an image and text
-                mode='hard', # hard, easy or random
-               ):    # (K,) image, (K,) text, (K,) place
-    "Pseudo-corresponding places of every text (METHOD.md C.4, D2 and D3)"
+                     ok,  # (B,U,X) bool candidates
+                     k=10, # places an image and text
+                     mode='hard', # one of `PICKS`
+                    ):    # (K,) image, (K,) text, (K,) place
+    "Pseudo-corresponding places of every text"
     if mode not in PICKS:
         raise UserError(f'unknown choice of positives {mode!r}; use {", ".join(PICKS)}')
     image, text = ok.any(-1).nonzero(as_tuple=True)
     s, ok = sim[image, text], ok[image, text]
-    order = {'hard': -s, 'easy': s, 'random': torch.rand_like(s)}[mode].masked_fill(~ok, -torch.inf)
-    val, place = order.topk(min(k, order.shape[1]), dim=1)
+    order = {'hard': -s, 'easy': s, 'random': torch.rand_like(s)}[mode]
+    val, place = order.masked_fill(~ok, -torch.inf).topk(min(k, order.shape[1]), dim=1)
     keep = val > -torch.inf
     return image[:, None].expand_as(place)[keep], text[:, None].expand_as(place)[keep], place[keep]
-
-PICKS = 'hard', 'easy', 'random'
 
 # %% ../../nbs/method/01_correspondence.ipynb #c041
 @torch.no_grad()
 def hard_negatives(sim,    # (B,U,X) cosines
-            absent, # (B,U,X) bool, from `surely_absent`
-            k=64,   # places a text
-           ):       # (U,k) places in 0..B*X-1, image after image, the most alike first; -1 where there are no more
+                   absent, # (B,U,X) bool, from `surely_absent`
+                   k=64,   # places a text
+                  ):       # (U,k) places in 0..B*X-1, image after image, the most alike first; -1 where there are no more
     "The hardest negatives of every text in some images; those of a batch are among its parts'"
     flat = sim.masked_fill(~absent, -torch.inf).transpose(0, 1).flatten(1)
     val, place = flat.topk(min(k, flat.shape[1]), dim=1)

@@ -15,7 +15,7 @@ from ..encoders.clip import check_images
 
 # %% ../../nbs/method/00_decoder.ipynb #c007
 class GatedConv(nn.Module):
-    "One gated convolution (TCL, A.1); zero at the start"
+    "A gated convolution of TCL; zero at the start"
     def __init__(self,
                  width,    # channels W
                  kernel=3, # side of the convolution, odd; 1 looks at no neighbours
@@ -28,6 +28,7 @@ class GatedConv(nn.Module):
     def forward(self,
                 u, # (B,W,h,w)
                ):  # (B,W,h,w)
+        "What is added to u"
         return torch.tanh(self.gate)*self.conv(F.gelu(channel_norm(self.norm, u)))
 
 def channel_norm(norm, # LayerNorm(W)
@@ -45,11 +46,13 @@ class GatedLayer(nn.Module):
                  kernel=3, # side of its convolutions
                 ):
         super().__init__()
-        self.scale, self.convs = scale, nn.ModuleList([GatedConv(width, kernel), GatedConv(width, kernel)])
+        self.scale = scale
+        self.convs = nn.ModuleList([GatedConv(width, kernel), GatedConv(width, kernel)])
 
     def forward(self,
                 u, # (B,W,h,w)
                ):  # (B,W,scale*h,scale*w)
+        "Enlarge, then refine"
         if self.scale > 1:
             u = F.interpolate(u, scale_factor=self.scale, mode='nearest')
         for conv in self.convs:
@@ -63,12 +66,14 @@ class ClipEnds(nn.Module):
                  enc, # `ClipEncoder`
                 ):
         super().__init__()
-        self.width, self.tail = enc.width, copy.deepcopy(enc.tail).requires_grad_(True)
+        self.width = enc.width
+        self.tail = copy.deepcopy(enc.tail).requires_grad_(True)
+        nothing = next(self.tail.parameters()).new_zeros(1, self.width, 1, 1)
         with torch.enable_grad():
-            self.leave(self.enter(next(self.tail.parameters()).new_zeros(1, self.width, 1, 1))).sum().backward()
+            self.leave(self.enter(nothing)).sum().backward()
         for p in self.parameters():
-            p.requires_grad_(p.grad is not None)
-            p.grad = None  # the value path has no use for queries
+            p.requires_grad_(p.grad is not None)  # the value path has no use for queries
+            p.grad = None
 
     def enter(self,
               feats, # (B,W,h,w) frozen features
@@ -79,7 +84,7 @@ class ClipEnds(nn.Module):
 
     def leave(self,
               u, # (B,W,H,W)
-              feats=None, # (B,W,h,w) frozen features, which these ends have no more use for
+              feats=None, # not needed by these ends
              ):  # (B,D,H,W)
         "Into the text space"
         return self.tail.project(u.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
@@ -93,8 +98,10 @@ class LinearEnds(nn.Module):
                  gain=6.,   # first length of the prior
                 ):
         super().__init__()
-        self.width, self.prior = width, getattr(enc, 'prior', 0)
-        self.reduce, self.norm = nn.Conv2d(enc.width - self.prior, width, 1), nn.LayerNorm(width)
+        self.width = width
+        self.prior = getattr(enc, 'prior', 0)  # the last channels of the features
+        self.reduce = nn.Conv2d(enc.width - self.prior, width, 1)
+        self.norm = nn.LayerNorm(width)
         self.proj = nn.Conv2d(width, enc.dim, 1)
         if self.prior:
             self.gain = nn.Parameter(torch.tensor(gain))
@@ -104,12 +111,14 @@ class LinearEnds(nn.Module):
     def enter(self,
               feats, # (B,W,h,w) frozen features
              ):      # (B,width,h,w)
+        "Fewer channels, without the prior"
         return self.reduce(feats[:, :feats.shape[1] - self.prior])
 
     def leave(self,
               u, # (B,width,H,W)
               feats, # (B,W,h,w) frozen features
              ):  # (B,D,H,W)
+        "What was learned, plus the prior"
         out = self.proj(F.gelu(channel_norm(self.norm, u)))
         if not self.prior:
             return out
@@ -121,7 +130,7 @@ class GroundingDecoder(nn.Module):
     "Frozen features to pixel embeddings"
     def __init__(self,
                  enc,         # frozen encoder pair
-                 scales=(2,), # upsampling factor of each gated layer; TCL uses (2, 2)
+                 scales=(2,), # upsampling factor of each gated layer; TCL (2, 2), training on a CPU (1,)
                  kernel=3,    # side of the convolutions; TCL uses 3
                 ):
         super().__init__()
@@ -131,6 +140,7 @@ class GroundingDecoder(nn.Module):
     def forward(self,
                 feats, # (B,W,h,w) from `frozen_features`
                ):      # (B,D,sh,sw) pixel embeddings, not normalised
+        "Enter, refine, leave"
         return self.ends.leave(self.layers(self.ends.enter(feats)), feats)
 
 # %% ../../nbs/method/00_decoder.ipynb #c018
