@@ -1,17 +1,29 @@
-"Execute notebooks in place from a fresh kernel, cells flagged slow, cuda or net left as they are, then clean them."
-import base64, io, re, subprocess, sys, time
+"""Execute notebooks in place from a fresh kernel, cells flagged slow, cuda or net left as they are, then clean them.
+
+    python .ci/run_notebooks.py [data/02_nouns ...]
+
+Names are those below nbs/, without the ending; all notebooks when none is given.
+"""
+import base64
+import io
+import re
+import subprocess
+import sys
+import time
 from pathlib import Path
+
 import nbformat
 from nbclient import NotebookClient
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parent.parent
+NBS = Path(__file__).resolve().parent.parent/'nbs'
 SKIP = re.compile(r'^#\| *(slow|cuda|net|eval: *false)\b', re.M)
 
 def shrink(png, # base64 text of a PNG
           ):    # the same picture in 64 colours, if that is smaller
     buf = io.BytesIO()
-    Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB').quantize(64, Image.Quantize.MAXCOVERAGE).save(buf, 'PNG', optimize=True)
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB')
+    picture.quantize(64, Image.Quantize.MAXCOVERAGE).save(buf, 'PNG', optimize=True)
     small = base64.b64encode(buf.getvalue()).decode() + '\n'
     return small if len(small) < .8*len(png) else png
 
@@ -30,7 +42,17 @@ def run(path, # notebook
     subprocess.run(['nbdev_clean', '--fname', str(path)], check=True)
     return time.time() - t0
 
+def named(name, # as 'data/02_nouns' or 'nbs/data/02_nouns.ipynb'
+         ):     # path of the notebook
+    path = NBS/f'{name.removeprefix("nbs/").removesuffix(".ipynb")}.ipynb'
+    if not path.is_file():
+        sys.exit(f'no notebook {name!r} in nbs/; give floor/NN_name, such as data/02_nouns')
+    return path
+
+def all_of_them(): # list of paths
+    return sorted(p for p in NBS.rglob('*.ipynb') if not any(part.startswith('.') for part in p.relative_to(NBS).parts))
+
 if __name__ == '__main__':
-    names = sys.argv[1:] or sorted(p.stem for p in (ROOT/'nbs').glob('*.ipynb'))
-    for name in names:
-        print(f"{name}: {run(ROOT/'nbs'/f'{name}.ipynb'):.0f} s", flush=True)
+    for path in [named(n) for n in sys.argv[1:]] or all_of_them():
+        name = path.relative_to(NBS).with_suffix('')
+        print(f'{name}: {run(path):.0f} s', flush=True)

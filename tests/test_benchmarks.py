@@ -4,18 +4,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
-from mgca.eval.evaluate import Predictor, evaluate
+from mgca.eval.evaluate import Predictor, evaluate, run_one
 from mgca.core.base import UserError
-from mgca.segment.segmenter import window_starts
+from mgca.segment.refine import window_starts
 from mgca.segment.masks import rle_counts, rle_string
 from mgca.eval.metrics import confusion, iou_of, summarise
 from mgca.eval.own import HFBenchmark, load_benchmark
 from mgca.eval.prepare import prepare_benchmark
-from mgca.eval.protocols import PROTOCOLS, label_map, make_segmenter
+from mgca.eval.protocols import PROTOCOLS, label_map, make_segmenter, settle
 from mgca.eval.readers import ROWS, open_benchmark
 from mgca.eval.labels import class_names, facts
+from mgca.systems.config import TrainConfig
 from mgca.systems.saved import load_model
+from mgca.systems.system import System
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = next((p for p in (ROOT.parent/'shared', ROOT/'shared') if p.is_dir()), None)
@@ -190,13 +193,12 @@ def test_tcl448_windows_are_averaged_exactly(tiny, monkeypatch):
     assert [s[0, 0, i].item() for i in (0, 148, 149, 447, 448, 596)] == [1, 1, 1.5, 1.5, 2, 2]
 
 def test_constant_model_gives_a_constant_map(tiny):
-    for name, level in dict(tcl448=.25, sclip336=1/2).items():
+    for name, level in dict(tcl448=1/(1 + np.exp(2.5)), sclip336=1/2).items():  # TCL's first bias; one of two
         seg, _ = make_segmenter(tiny, ['fox', 'snow'], PROTOCOLS[name], features='maskclip', unit='pixel')
         seg.text = torch.zeros_like(seg.text)  # every cosine is zero
         labels, best = label_map(seg, np.random.default_rng(0).integers(0, 255, (60, 100, 3), dtype=np.uint8))
         assert labels.unique().tolist() == [0] and best.max() - best.min() < 1e-6
-        expected = torch.sigmoid(tiny.temps.mask_bias).item() if name == 'tcl448' else level
-        assert abs(best.mean().item() - expected) < 1e-5
+        assert abs(best.mean().item() - level) < 1e-5
 
 def test_background_constant_of_tcl448(tiny):
     img = np.random.default_rng(0).integers(0, 255, (60, 60, 3), dtype=np.uint8)
@@ -205,6 +207,42 @@ def test_background_constant_of_tcl448(tiny):
         seg, _ = make_segmenter(tiny, names, PROTOCOLS['tcl448'], features='maskclip', unit='pixel', refine=refine)
         labels, best = label_map(seg, img)
         assert (Predictor(seg, names)(img) == torch.where(best < constant, 0, labels + 1)).all()
+
+# ---- any system, by its interface alone
+
+class Brightness(System):
+    "Words are levels of grey; no encoder, no decoder, nothing to learn"
+    stride = 4
+    LEVELS = dict(sky=1., road=.5, night=0.)
+    def encode_text(self, class_names, templates=None, normalise_first=False):
+        return torch.tensor([[self.LEVELS[c]] for c in class_names])
+    def scores(self, imgs, text_emb, unit='adaptive', features='decoder', read=None, x=None):
+        places = F.avg_pool2d(imgs.mean(1, keepdim=True), self.stride)
+        fit = 1 - (places - text_emb[None, :, :, None]).abs()  # (B,C,h,w)
+        return fit if read is None else read(fit, fit.mean((2, 3))), torch.zeros(len(imgs), *places.shape[2:]).long()
+
+class Grey:
+    name, split, class_names = 'grey', 'test', ['background', 'road', 'sky']
+    def __len__(self): return 2
+    def __getitem__(self, i):
+        if i > 1:
+            raise IndexError(i)
+        gt = np.repeat([0, 1 + i], [16, 16])[None].repeat(32, 0)
+        return str(i), np.uint8([0, 128, 255])[gt][..., None].repeat(3, -1), gt
+
+def test_any_system_can_be_evaluated():
+    toy = Brightness(TrainConfig(model='toy'))
+    choices = dict(features='decoder', unit='pixel', refine='none')
+    for name in PROTOCOLS:
+        rules = settle(name, dict(background=.75) if name == 'native' else {})
+        r = run_one(Grey(), 'grey', toy, rules, choices, asked=name == 'native')
+        assert (r['images'], r['config']['encoder'], r['config']['model_config']['model']) == (2, 'toy', 'toy')
+        assert r['miou'] == 1 or name != 'native', r['iou']
+        assert any('kp 0.3 left out' in n for n in r['notes']) == (name == 'tcl448')
+        assert not any('is a guess' in n for n in r['notes'])
+    toy.calibrated = False
+    r = run_one(Grey(), 'grey', toy, settle('native', dict(background=.75)), choices)
+    assert any('0.75 is a guess' in n for n in r['notes'])
 
 # ---- names and published numbers
 
@@ -396,6 +434,17 @@ def test_folder_with_background(tmp_path):
     assert '| own |' in (tmp_path/'t.md').read_text()
     (tmp_path/'own/labels/1.png').unlink()
     fails('labels/1.png is missing', '--data', 'folder', '--root', tmp_path/'own')
+
+def test_threshold_of_a_model_without_calibration_is_a_guess(tmp_path):
+    pytest.importorskip('efficientnet_lite_pytorch')
+    make_folder(tmp_path/'own')
+    args = ['--data', 'folder', '--root', tmp_path/'own', '--model', 'lite', '--unit', 'pixel',
+            '--json', tmp_path/'r.json']
+    for flags, guess in (([], True), (['--background', 'wall; floor'], False)):
+        code, out, err = call(*args, *flags)
+        assert code == 0, err
+        notes = json.loads((tmp_path/'r.json').read_text())['notes']
+        assert any('is a guess here' in n for n in notes) == ('is a guess here' in out) == guess, notes
 
 def test_hugging_face_data_sets(tmp_path):
     import datasets

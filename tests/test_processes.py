@@ -1,73 +1,81 @@
-"The losses across processes equal those of one process on the joined batch."
-import pytest, torch
+"A step across processes equals one process on the joined batch, whatever the system, with pieces too."
+import pytest
+import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-import torch.nn as nn
 import torch.nn.functional as F
-from mgca.method.losses import LogitScales, masked_image_loss, one_process
-from mgca.core.processes import gather_rows
-from mgca.systems.objective import objective_loss
-from mgca.systems.model import TrainConfig
 
-B, D, H, U = 8, 6, 5, 12
-OBJECTIVES = 'image', 'tcl', 'mgca'
+from mgca.core.processes import Processes, processes
+from mgca.method.losses import LogitScales, masked_image_loss
+from mgca.systems.registry import SYSTEMS, build, configure
+from mgca.systems.system import Batch
+from mgca.train.step import Step
 
-def problem(objective):
+torch.set_num_threads(1)  # children are forked, which OpenMP only survives with one thread
+B, WORDS = 8, 'fox snow owl grass road pizza sky lion boat car dog cat'.split()
+
+def problem(name, pieces):
+    "A system, and eight images with texts; the first image names one thing, so that processes hold different numbers of rows"
     g = torch.Generator().manual_seed(0)
-    feats, text = torch.randn(B, D, H, H, generator=g), F.normalize(torch.randn(U, D, generator=g), dim=-1)
-    own = torch.rand(B, U, generator=g) < .2
-    own[:, 0] |= ~own.any(1)
-    own[0] = False
-    own[0, 3] = True  # processes then hold different numbers of rows
-    cfg = TrainConfig(objective=objective, hard='hard', regions=4, rho_pos=.4, k_n=3, k_reg=1, k_pos=2, k_pix=5, chunk=0 if objective == 'tcl' else 1)
+    known = dict(hard='hard', regions=4, rho_pos=.4, k_n=3, k_pos=2, k_pix=5)
+    fields = vars(SYSTEMS[name].cls.Config())
     torch.manual_seed(1)
-    return feats, text, own, cfg, nn.Conv2d(D, D, 1), LogitScales()
+    system = build(configure(system=name, microbatches=pieces, precision='fp32', **{k: v for k, v in known.items() if k in fields}))
+    x = torch.randn(B, system.enc.width, 5, 5, generator=g)
+    texts = [[w for w in WORDS if torch.rand((), generator=g) < .25] or ['fox'] for _ in range(B)]
+    return system, x, [['owl'], *texts[1:]]
 
-def masked(mine, join): # the masked-image loss with masks of ones, where the second half of the images names nothing
-    feats, text, own, _, layer, temps = problem('mgca')
+def gradients(name, mine, pieces, gather): # losses, dict of gradients
+    system, x, texts = problem(name, pieces)
+    batch = system.prepare(Batch(x[mine], texts[mine]), gather)
+    losses, _ = Step(system)(batch, 1., gather)
+    sum(losses.values()).backward()
+    return {k: v.item() for k, v in losses.items()}, {n: p.grad for n, p in system.named_parameters() if p.grad is not None}
+
+def masked(mine, gather): # the masked-image loss with masks of ones, where the second half of the images names nothing
+    g = torch.Generator().manual_seed(0)
+    feats, text = torch.randn(B, 6, 5, 5, generator=g), F.normalize(torch.randn(12, 6, generator=g), dim=-1)
+    pos, scales = torch.rand(B, 12, generator=g) < .2, LogitScales(('masked',))
     with torch.no_grad():
-        temps.mask_bias.fill_(100.)
-    own[B//2:] = False
-    def look(x):
-        return F.normalize(x.mean((2, 3)) @ torch.linspace(-1, 1, 3*D).view(3, D).sin(), dim=-1)
-    loss = masked_image_loss(look, feats[mine, :3].sigmoid(), torch.zeros(3, 1, 1), layer(feats[mine]), text, own[mine], temps, join=join)
+        scales.mask_bias.fill_(100.)
+    pos[B//2:] = False
+    def look(x): return F.normalize(x.mean((2, 3)) @ torch.linspace(-1, 1, 18).view(3, 6).sin(), dim=-1)
+    loss = masked_image_loss(look, feats[mine, :3].sigmoid(), torch.zeros(3, 1, 1), feats[mine], text, pos[mine], scales, .9, gather)
     loss.backward()
-    return loss.item(), temps.log_scale.grad
-
-def gradients(*modules):
-    return {f'{i}.{n}': p.grad for i, m in enumerate(modules) for n, p in m.named_parameters() if p.grad is not None}
+    return loss.item(), scales.log_scale.grad
 
 def work(rank, world, folder):
     torch.set_num_threads(1)
     dist.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=world)
-    mine, results = slice(rank*B//world, (rank + 1)*B//world), {}
-    for objective in OBJECTIVES:
-        feats, text, own, cfg, layer, temps = problem(objective)
-        loss, _ = objective_loss(layer(feats[mine]), text, own[mine], temps, cfg, join=gather_rows)
-        loss.backward()
-        results[objective] = dict(loss=loss.item(), grads=gradients(layer, temps))
-        for g in results[objective]['grads'].values():
-            dist.all_reduce(g)
-            g /= world  # what data-parallel training does
-    results['masked'] = masked(mine, gather_rows)
-    dist.all_reduce(results['masked'][1])
+    gather, mine, results = processes(), slice(rank*B//world, (rank + 1)*B//world), {}
+    for name in SYSTEMS:
+        for pieces in (1, 2):
+            losses, grads = gradients(name, mine, pieces, gather)
+            for g in grads.values():
+                dist.all_reduce(g)  # what data-parallel training does
+                g /= world
+            results[f'{name} {pieces}'] = losses, grads
+    loss, grad = masked(mine, gather)
+    dist.all_reduce(grad)
+    results['masked'] = loss, grad/world
     if rank == 0:
         torch.save(results, f'{folder}/results.pt')
     dist.destroy_process_group()
 
 @pytest.mark.parametrize('world', [2, 4])
 def test_processes_equal_one(tmp_path, world):
-    mp.spawn(work, (world, str(tmp_path)), nprocs=world)
+    mp.start_processes(work, (world, str(tmp_path)), nprocs=world, start_method='fork')
     several = torch.load(tmp_path/'results.pt', weights_only=True)
-    loss, grad = masked(slice(0, B), one_process)
+    loss, grad = masked(slice(0, B), Processes())
     assert abs(several['masked'][0] - loss) < 1e-5 and loss > 0
-    torch.testing.assert_close(several['masked'][1]/world, grad, atol=1e-5, rtol=1e-4)
-    for objective in OBJECTIVES:
-        feats, text, own, cfg, layer, temps = problem(objective)
-        loss, _ = objective_loss(layer(feats), text, own, temps, cfg)
-        loss.backward()
-        assert abs(several[objective]['loss'] - loss.item()) < 1e-5, objective
-        grads = gradients(layer, temps)
-        assert set(grads) == set(several[objective]['grads'])
-        for n, g in grads.items():
-            torch.testing.assert_close(several[objective]['grads'][n], g, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(several['masked'][1], grad, atol=1e-5, rtol=1e-4)
+    for name in SYSTEMS:
+        losses, grads = gradients(name, slice(0, B), 1, Processes())
+        for pieces in (1, 2):
+            theirs, found = several[f'{name} {pieces}']
+            assert set(theirs) == set(losses)
+            for k, v in losses.items():
+                assert abs(theirs[k] - v) < 1e-5, (name, pieces, k)
+            assert set(grads) == set(found)
+            for n, g in grads.items():
+                torch.testing.assert_close(found[n], g, atol=1e-5, rtol=1e-3, msg=lambda m, n=n, name=name: f'{name} {n}: {m}')

@@ -3,7 +3,7 @@ import json, shutil, subprocess, sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
+NOTEBOOKS = sorted((ROOT/'nbs').rglob('*.ipynb'))
 
 def test_export_in_sync(tmp_path):
     copy = tmp_path/'mgca'

@@ -6,8 +6,9 @@ import pytest, torch
 from PIL import Image
 from mgca.core.base import UserError
 from mgca.data.sources import write_shard
-from mgca.systems.model import configure
+from mgca.systems.registry import configure
 from mgca.data.scenes import SceneCaptions
+from mgca.train.checkpoint import step_of
 from mgca.train.loop import train
 
 torch.set_num_threads(1)  # children are forked, which OpenMP only survives with one thread
@@ -29,25 +30,28 @@ def shards(tmp_path_factory): # six shards of forty captioned scenes
     folder = tmp_path_factory.mktemp('shards')
     for n in range(6):
         imgs, captions = SceneCaptions(batch=40, size=96, seed=5)[n]
-        write_shard(folder/f'{n}.tar', {f'{i:03d}': dict(jpg=jpeg(img), txt=caption.encode()) for i, (img, caption) in enumerate(zip(imgs, captions))})
+        samples = {f'{i:03d}': dict(jpg=jpeg(img), txt=caption.encode()) for i, (img, caption) in enumerate(zip(imgs, captions))}
+        write_shard(folder/f'{n}.tar', samples)
     return str(folder/'*.tar')
+
+def size_of(path): return path.stat().st_size if path.exists() else 0
 
 def losses(out):
     return [json.loads(line)['loss'] for line in (Path(out)/'log.jsonl').read_text().splitlines()]
 
 def test_killed_ten_times(shards, tmp_path):
     "kill -9 at a random moment, ten times: the same losses as a run that was left alone, to the last bit"
-    cfg = configure(data=shards, cache=0, workers=1, shuffle=30, batch=8, steps=24, ema=.9, unfreeze=.5, accum=2)
+    cfg = configure(data=shards, cached_features=0, workers=1, shuffle=30, batch=8, steps=24, ema=.9, unfreeze=.5, microbatches=2)
     p = start(train, cfg, tmp_path/'whole')
     p.join()
     assert p.exitcode == 0
     rng, kills, out = np.random.default_rng(), 0, tmp_path/'run'
+    def go_on(): train(cfg, out, resume=True, save_every=2, progress=False)
     while kills < 10:
-        resume = (out/'last/state.json').exists()
-        p = start(lambda: train(cfg, out, resume=resume, save_every=2, progress=False))
-        logged = (out/'log.jsonl').stat().st_size if (out/'log.jsonl').exists() else 0
+        p = start(go_on)
+        logged = size_of(out/'log.jsonl')
         until = time.time() + 60  # let it get to work, then kill it anywhere
-        while p.is_alive() and time.time() < until and not ((out/'log.jsonl').exists() and (out/'log.jsonl').stat().st_size != logged):
+        while p.is_alive() and time.time() < until and size_of(out/'log.jsonl') in (0, logged):
             time.sleep(.01)
         p.join(rng.uniform(0, .4))
         if p.exitcode == 0:
@@ -55,10 +59,9 @@ def test_killed_ten_times(shards, tmp_path):
         os.kill(p.pid, signal.SIGKILL)
         p.join()
         kills += 1
-        if kills < 10 and (out/'last/state.json').exists() and json.loads((out/'last/state.json').read_text())['step'] == cfg.steps:
+        if kills < 10 and step_of(out/'last') == cfg.steps:
             break
-    resumed = (out/'last/state.json').exists()
-    p = start(lambda: train(cfg, out, resume=resumed, save_every=2, progress=False))
+    p = start(go_on)
     p.join()
     assert p.exitcode == 0
     assert kills >= 5, 'the run was over before it could be killed often'
@@ -78,23 +81,20 @@ def test_disk_full(tmp_path):
         except UserError as e:
             (tmp_path/'error').write_text(str(e))
             os._exit(3)
-    cfg = configure(cache=96, batch=8, steps=6)
+    cfg = configure(cached_features=96, batch=8, steps=6)
     p = start(limited)
     p.join()
     assert p.exitcode == 3 and 'make room' in (tmp_path/'error').read_text()
     assert json.loads((tmp_path/'run/last/state.json').read_text())['step'] == 2
-    assert not [f for f in (tmp_path/'run').iterdir() if f.name.startswith('.')]
+    assert not [f for f in (tmp_path/'run').iterdir() if f.name.startswith('.') and f.name != '.lock']
     p = start(lambda: train(cfg, tmp_path/'run', resume=True, progress=False))
     p.join()
     assert p.exitcode == 0 and len(losses(tmp_path/'run')) == 6
 
 def several(cfg, folder, world, name): # the weights after training with `world` processes
     def work(rank):
-        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_WORLD_SIZE=str(world), MASTER_ADDR='localhost', MASTER_PORT='29555')
         if world > 1:
             torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meet-{name}', rank=rank, world_size=world)
-        else:
-            [os.environ.pop(k) for k in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE')]
         model, log = train(cfg, folder/f'run-{name}', progress=False)
         torch.save((model.learned(), [r['loss'] for r in log]), f'{folder}/{name}-{rank}.pt')
         os._exit(0)  # without waiting for each other's goodbyes
@@ -109,29 +109,32 @@ def test_two_processes_equal_one(kind, tmp_path):
     "Same parameters after five steps as one process with the joined batch"
     if kind == 'knowledge':
         pytest.importorskip('efficientnet_lite_pytorch')
-    more = dict(plain={}, knowledge=dict(model='lite', accum=2), pieces=dict(accum=3), stream=dict(cache=0), sharded=dict(cache=0, shard=1, texts='both'), **{'late block': dict(unfreeze=.4, accum=2)})[kind]
-    cfg = configure(steps=5, batch=12, hard='hard', precision='fp32', levels_after=.2, **{'cache': 96, **more})
+    more = {'plain': {}, 'knowledge': dict(model='lite', microbatches=2), 'pieces': dict(microbatches=3), 'stream': dict(cached_features=0),
+            'sharded': dict(cached_features=0, shard=1), 'late block': dict(unfreeze=.4, microbatches=2)}[kind]
+    cfg = configure(steps=5, batch=12, hard='hard', precision='fp32', levels_after=.2, **{'cached_features': 96, **more})
     (one, loss), = several(cfg, tmp_path, 1, 'one')
     two = several(cfg, tmp_path, 2, 'two')
     for learned, log in two:
         assert np.allclose(log, loss, atol=1e-4)
         for k, v in one.items():
-            torch.testing.assert_close(learned[k], v, atol=1e-4, rtol=1e-4, msg=lambda m: f'{k}: {m}')
+            torch.testing.assert_close(learned[k], v, atol=1e-4, rtol=1e-4, msg=lambda m, k=k: f'{k}: {m}')
     for k in one:
         assert torch.equal(two[0][0][k], two[1][0][k]), f'{k} drifts apart'  # the reducer knew every parameter
 
 def test_torchrun(shards, tmp_path):
     "The command on two processes, streaming, stopped and resumed, with a tracker's name that nobody has"
-    def run(*args):
-        return subprocess.run([BIN/'torchrun', '--standalone', '--nproc_per_node', '2', BIN/'mgca_train', '--data', shards, '--out', tmp_path/'run', '--batch', '8', '--steps', '4', '--device', 'cpu',
-                                        *args, '--set', 'cache=0', 'workers=1', 'shuffle=20'], env=ENV, text=True, capture_output=True, timeout=300)
-    p = run()
+    command = [BIN/'mgca_train', '--data', shards, '--out', tmp_path/'run', '--batch', '8', '--steps', '4', '--device', 'cpu']
+    settings = ['--set', 'cached_features=0', 'workers=1', 'shuffle=20']
+    def run(start, *args):
+        return subprocess.run([*start, *command, *args, *settings], env=ENV, text=True, capture_output=True, timeout=300)
+    two = [BIN/'torchrun', '--standalone', '--nproc_per_node', '2']
+    p = run(two, '--resume')  # there is nothing yet, so it starts
     assert p.returncode == 0, p.stderr
     card = json.loads((tmp_path/'run/run.json').read_text())
     assert card['processes'] == 2 and card['samples']['good'] == 32 and len(losses(tmp_path/'run')) == 4
-    p = run('--resume')
+    p = run(two, '--resume')
     assert p.returncode == 0, p.stderr
-    p = subprocess.run([BIN/'mgca_train', '--data', shards, '--out', tmp_path/'run', '--batch', '8', '--steps', '4', '--device', 'cpu', '--resume', '--set', 'cache=0', 'workers=1', 'shuffle=20'], env=ENV, text=True, capture_output=True)
+    p = run([], '--resume')
     assert p.returncode == 1 and 'trained by 2 processes' in p.stderr and len(p.stderr.strip().splitlines()) == 1
 
 def test_faulty_shards(shards, tmp_path):
@@ -142,7 +145,8 @@ def test_faulty_shards(shards, tmp_path):
     with tarfile.open(good[0]) as t:
         members = [(m.name, t.extractfile(m).read()) for m in t]
     members = [(n, d[:len(d)//3] if n.endswith('jpg') and i//2 % 20 == 0 else d) for i, (n, d) in enumerate(members)]  # 1 in 20
-    members += [('x.jpg', members[2][1]), ('x.txt', b''), ('y.png', blank.getvalue()), ('y.txt', b'a fox on the road'), ('z.jpg', members[2][1]), ('z.txt', b'caf\xe9')]
+    members += [('x.jpg', members[2][1]), ('x.txt', b''), ('y.png', blank.getvalue()), ('y.txt', b'a fox on the road'),
+                ('z.jpg', members[2][1]), ('z.txt', b'caf\xe9')]
     with tarfile.open(tmp_path/'a.tar', 'w') as t:
         for name, data in members:
             info = tarfile.TarInfo(name)
@@ -150,16 +154,16 @@ def test_faulty_shards(shards, tmp_path):
             t.addfile(info, io.BytesIO(data))
     (tmp_path/'b.tar').write_bytes(good[1].read_bytes()[:100_000])
     (tmp_path/'c.tar').write_bytes(good[2].read_bytes())
-    train(configure(data=str(tmp_path/'*.tar'), cache=0, batch=8, steps=20), tmp_path/'run', progress=False)
+    train(configure(data=str(tmp_path/'*.tar'), cached_features=0, batch=8, steps=20), tmp_path/'run', progress=False)
     counts = json.loads((tmp_path/'run/run.json').read_text())['samples']
     assert counts['bad_image'] >= 2 and all(counts[k] >= 1 for k in ('no_caption', 'huge_image', 'bad_caption', 'truncated_tar')), counts
     assert counts['good'] >= 160 and len(losses(tmp_path/'run')) == 20
 
 def test_old_runs_are_safe(tmp_path):
     "A run folder is not started over by accident, and a kill between two renames loses nothing, whatever is kept"
-    cfg = configure(cache=96, batch=8, steps=4)
+    cfg = configure(cached_features=96, batch=8, steps=4)
     train(cfg, tmp_path/'run', save_every=2, keep=1, progress=False)
-    assert sorted(p.name for p in (tmp_path/'run').iterdir()) == ['last', 'log.jsonl', 'run.json']
+    assert sorted(p.name for p in (tmp_path/'run').iterdir()) == ['.lock', 'last', 'log.jsonl', 'run.json']
     with pytest.raises(UserError, match='4 steps already'):
         train(cfg, tmp_path/'run', progress=False)
     assert len(losses(tmp_path/'run')) == 4
@@ -175,7 +179,7 @@ def test_stale_features(tmp_path, shards):
     data.mkdir()
     for p in sorted(Path(shards).parent.glob('*.tar'))[:3]:
         shutil.copy(p, data)
-    cfg = configure(data=f'{data}/*.tar', cache=60, batch=8, steps=1)
+    cfg = configure(data=f'{data}/*.tar', cached_features=60, batch=8, steps=1)
     for expected in (1, 1):
         train(cfg, features=tmp_path/'kept', progress=False)
         assert len(list((tmp_path/'kept').iterdir())) == expected

@@ -159,6 +159,7 @@ def scene_labels(plan, # from `plan_scene`
 # %% ../../nbs/data/01_scenes.ipynb #c042
 EVAL_SEED = 10_000_019  # evaluation scenes live under this number, out of reach of training seeds
 
+# %% ../../nbs/data/01_scenes.ipynb #n010
 class SceneCaptions:
     "Batches of captioned scenes; has no way to learn their masks"
     def __init__(self,

@@ -16,9 +16,12 @@ from .clip import frozen_products, pad_to, warn_truncated
 
 # %% ../../nbs/encoders/03_lite.ipynb #c072
 class LiteEncoder(nn.Module):
-    "EfficientNet-Lite0 features at strides 16 and 32 and what its classifier sees there, MiniLM sentence embeddings; all frozen"
-    aligned, name, prompts, precision = False, 'lite', 'plain', 'fp32'
-    stride, dim, width, prior = 16, 384, 816, 384  # the last 384 of 816 channels are the prior
+    "EfficientNet-Lite0 features and what its classifier sees there, MiniLM sentence embeddings; all frozen"
+    name, prompts = 'lite', 'plain'
+    aligned = False     # image and text share no space before a decoder is trained
+    precision = 'fp32'  # of products on a GPU, see `frozen_products`
+    stride, width, dim = 16, 816, 384
+    prior = 384         # the last channels of the 816: a mean of names, in the text space
     usual = 6.2, 2.5, .076 # root mean squares of the two maps, mean length of the prior, on Flickr8k
     image_size, dense_size = 224, 448  # trained at 224; photographs to segment are looked at with 448 ...
     views = 1., .5                     # ... and with half of it
@@ -85,7 +88,8 @@ def forward(self:LiteEncoder,
     "Everything frozen, side by side"
     H, W = imgs.shape[-2:]
     x = pad_to((imgs - self.mean)*255/128, 32).contiguous(memory_format=torch.channels_last)
-    few = len(x) if x.is_cuda else 4  # two CPU cores read 155 images/s four at a time and 30 with 48 at once, which overflow the caches
+    # two CPU cores read 155 images/s four at a time and 30 with 48 at once, which overflow the caches
+    few = len(x) if x.is_cuda else 4
     with frozen_products(x.device, self.precision):
         out = torch.cat([self.two_strides(part) for part in x.split(few)])
     return out[..., :-(-H//16), :-(-W//16)].to(imgs.dtype)
@@ -108,7 +112,8 @@ def text_tower(self:LiteEncoder,
               ):          # (S,384)
     "Mean of MiniLM's token states over the words of each sentence"
     warn_truncated(sentences, lambda s: len(self.tokenizer(s)['input_ids']), 64)
-    t = self.tokenizer(sentences, padding=True, truncation=True, max_length=64, return_tensors='pt').to(self.mean.device)
+    t = self.tokenizer(sentences, padding=True, truncation=True, max_length=64, return_tensors='pt')
+    t = t.to(self.mean.device)
     with frozen_products(self.mean.device, self.precision):
         h = self.text(**t).last_hidden_state.to(self.mean.dtype)
     m = t['attention_mask'][..., None].to(h)

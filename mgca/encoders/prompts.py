@@ -15,11 +15,12 @@ PROMPTS = {
     'plain': ['a photo of a {}'],
     'simple': ['a photo of a {}.'],
     'scene': ['a photo of a {}', 'a picture of a {}', 'an image of a {}', 'a drawing of a {}', '{}'],
-    'custom9': ['itap of a {}.', 'a bad photo of a {}.', 'a origami {}.', 'a photo of the large {}.', 'a {} in a video game.',
-                'art of the {}.', 'a photo of the small {}.', 'a photo of many {}.', 'a photo of {}s.'],
+    'custom9': ['itap of a {}.', 'a bad photo of a {}.', 'a origami {}.', 'a photo of the large {}.',
+                'a {} in a video game.', 'art of the {}.', 'a photo of the small {}.', 'a photo of many {}.',
+                'a photo of {}s.'],
     'imagenet80': [t('{}') for t in open_clip.OPENAI_IMAGENET_TEMPLATES]}
 
-# %% ../../nbs/encoders/00_prompts.ipynb #n000
+# %% ../../nbs/encoders/00_prompts.ipynb #n016
 def fill_prompts(class_names, # list of C names; synonyms as 'tv|television'
                  templates,   # a key of `PROMPTS` or a list of strings with '{}'
                 ):            # list of C lists of sentences, synonyms and templates combined
@@ -47,11 +48,12 @@ def average_prompts(embs,   # (P,D) raw sentence embeddings, classes one after a
         embs = F.normalize(embs, dim=-1)
     return F.normalize(torch.stack([e.mean(0) for e in embs.split(counts)]), dim=-1)
 
-# %% ../../nbs/encoders/00_prompts.ipynb #n004
+# %% ../../nbs/encoders/00_prompts.ipynb #n020
 def weights_state(weights, # iterable of tensors
                  ):        # a value that differs when one of them was written to or replaced
     "Places, numbers of writes and a few values"
-    parts = [w.to_local() if hasattr(w, 'to_local') else w.detach() for w in weights]  # of split tensors this process's part
+    # of tensors that are split among processes, this one's part
+    parts = [w.to_local() if hasattr(w, 'to_local') else w.detach() for w in weights]
     places = [(torch._C._data_address(t), 0 if t.is_inference() else t._version) for t in parts]
     values = [t.flatten()[::t.numel()//16 + 1].float() for t in parts if not t.is_meta]
     return places, torch.cat(values).cpu().numpy().tobytes() if values else b''
@@ -72,13 +74,13 @@ def encode_sentences(enc,       # an encoder pair
         part = new[i:i + chunk]
         enc._texts.update(zip(part, enc.text_tower(part).float().cpu()))
     if new:
-        enc._texts_state = state()  # asked after the work: an engine that splits weights (FSDP) puts them together on first use
+        enc._texts_state = state()  # after the work: an engine that splits weights (FSDP) joins some on first use
     out = torch.stack([enc._texts[s] for s in sentences]).to(enc.mean.device)
     if len(enc._texts) > 50_000:
         enc._texts.clear()  # captions never repeat for long; keep memory bounded
     return out
 
-# %% ../../nbs/encoders/00_prompts.ipynb #n009
+# %% ../../nbs/encoders/00_prompts.ipynb #n025
 def encode_text(enc,         # an encoder pair
                 class_names, # list of C names, synonyms as 'tv|television'
                 templates=None, # key of `PROMPTS` or list; the encoder's own when None

@@ -20,9 +20,9 @@ from .clip import encode_image
 from .prompts import encode_text
 
 # %% ../../nbs/encoders/05_tiny.ipynb #c007
-PROMPT_WORDS = ('a photo of the itap bad origami in video game art many small large little big one my this that there is are some '
-                'with and next to beside near by left right above below on under against front an image picture drawing scene we see '
-                'three four')
+PROMPT_WORDS = ('a photo of the itap bad origami in video game art many small large little big one my this that there '
+                'is are some with and next to beside near by left right above below on under against front an image '
+                'picture drawing scene we see three four')
 
 def words_in_use(): # list of strings
     "Every word and phrase a scene caption or a prompt can hold"

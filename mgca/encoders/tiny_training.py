@@ -116,7 +116,8 @@ def optimisers(model, # mgca-tiny
     groups = [dict(params=[p for p in rest if (p.ndim > 1) == big], weight_decay=.1*big) for big in (True, False)]
     opts = [torch.optim.AdamW(groups, lr=stage.lr, betas=(.9, .98)),
             torch.optim.Muon(hidden, lr=stage.muon_lr, weight_decay=.05, adjust_lr_fn='match_rms_adamw')]
-    one_cycle = partial(torch.optim.lr_scheduler.OneCycleLR, total_steps=stage.steps, pct_start=.08, cycle_momentum=False)
+    how = dict(total_steps=stage.steps, pct_start=.08, cycle_momentum=False)
+    one_cycle = partial(torch.optim.lr_scheduler.OneCycleLR, **how)
     return opts, [one_cycle(o, max_lr=lr) for o, lr in zip(opts, (stage.lr, stage.muon_lr))]
 
 # %% ../../nbs/encoders/06_tiny_training.ipynb #c029

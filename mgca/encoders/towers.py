@@ -40,6 +40,7 @@ def quiet(): # context manager
     finally:
         logging.disable(before)
 
+# %% ../../nbs/encoders/04_towers.ipynb #n017
 @torch.random.fork_rng(devices=[])
 def load_tiny(path=None, # a .safetensors written by `save_tiny`; the packaged one when None
              ):          # `ClipEncoder`
@@ -86,7 +87,7 @@ def checkpoint_path(tag, # what stands after the model's name
                         f'or trust it by writing pickled:{path} (read with weights_only=True)')
     return str(path)
 
-# %% ../../nbs/encoders/04_towers.ipynb #n003
+# %% ../../nbs/encoders/04_towers.ipynb #n020
 def where_to_get(arch, # name of an open_clip model
                  tag,  # name of its weights, '' for none
                 ):     # advice in words
@@ -94,11 +95,13 @@ def where_to_get(arch, # name of an open_clip model
     offline = 'without any network use --model tiny or --model lite'
     if arch.startswith('hf-hub:'):
         repo = arch.removeprefix('hf-hub:')
-        return f'where there is a network run: hf download {repo}, copy that folder here and use open_clip:local-dir:FOLDER; {offline}'
+        return (f'where there is a network run: hf download {repo}, copy that folder here '
+                f'and use open_clip:local-dir:FOLDER; {offline}')
     if arch.startswith('local-dir:'):
         return 'the folder must hold open_clip_config.json and the weights'
     return f'{parts_on_a_hub(arch)}{offline}' if not tag else f'{weights_online(arch, tag)}; {offline}'
 
+# %% ../../nbs/encoders/04_towers.ipynb #n021
 def parts_on_a_hub(arch, # name of an open_clip model
                   ):     # advice in words, '' when open_clip has all of it
     "A text side that open_clip takes from a hub"
@@ -138,7 +141,8 @@ def find_weights(name, # as in `load_open_clip`
     "A name taken apart; what open_clip does not have is said before anything is built"
     arch, tag = (name, '') if ':' in name.partition('/')[0] else name.partition('/')[::2]
     if ':' not in arch and arch not in open_clip.list_models():
-        raise UserError(f'open_clip has no model {arch!r}; python -c "import open_clip; print(open_clip.list_models())" lists them')
+        lists = 'python -c "import open_clip; print(open_clip.list_models())"'
+        raise UserError(f'open_clip has no model {arch!r}; {lists} lists them')
     weights = checkpoint_path(tag) if tag else None
     if weights and not os.path.exists(weights) and not open_clip.pretrained.is_pretrained_cfg(arch, weights):
         tags = ', '.join(open_clip.list_pretrained_tags_by_model(arch)) or 'none'
@@ -149,7 +153,7 @@ def find_weights(name, # as in `load_open_clip`
 
 # %% ../../nbs/encoders/04_towers.ipynb #c059
 @torch.random.fork_rng(devices=[])
-def load_open_clip(name, # NAME (random weights), NAME/PRETRAINED, NAME/FILE.safetensors, hf-hub:ORG/REPO or local-dir:FOLDER
+def load_open_clip(name, # NAME (random weights), NAME/PRETRAINED, NAME/FILE, hf-hub:ORG/REPO or local-dir:FOLDER
                    normalise='model', # 'model': as its weights were trained; or 'clip', 'imagenet'
                   ):     # `ClipEncoder`
     "Any ViT of open_clip"
@@ -170,7 +174,7 @@ def load_open_clip(name, # NAME (random weights), NAME/PRETRAINED, NAME/FILE.saf
         mean, std = known.get('mean') or mean, known.get('std') or std
     return ClipEncoder(model, tokenizer_maker(arch), f'open_clip:{name}', mean=mean, std=std)
 
-# %% ../../nbs/encoders/04_towers.ipynb #n008
+# %% ../../nbs/encoders/04_towers.ipynb #n026
 def copy_on_write(t, # tensor
                  ):  # the same values; memory is shared until one of the two is written to
     "A copy that costs nothing before it is changed"
@@ -208,4 +212,5 @@ def read_encoder(name, # as in `load_encoder`
         return LiteEncoder()
     if name.startswith(('open_clip:', 'hf-hub:')):
         return load_open_clip(name.removeprefix('open_clip:'), normalise)
-    raise UserError(f'unknown encoder {name!r}; use tiny, lite, open_clip:NAME, open_clip:NAME/PRETRAINED or hf-hub:ORG/REPO')
+    raise UserError(f'unknown encoder {name!r}; use tiny, lite, open_clip:NAME, '
+                    'open_clip:NAME/PRETRAINED or hf-hub:ORG/REPO')

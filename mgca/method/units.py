@@ -25,13 +25,16 @@ def merge_centres(centres, # (B,M,D) unit norm
                  ):        # (B,M) slot each unit ends in
     "Greedy merging of the most similar pair, image by image"
     B, M, _ = centres.shape
-    sums, slot = centres*mass[..., None], torch.arange(M, device=centres.device).repeat(B, 1)
-    alive, image = torch.ones_like(slot, dtype=torch.bool), torch.arange(B, device=centres.device)
+    sums = centres*mass[..., None]
+    slot = torch.arange(M, device=centres.device).repeat(B, 1)
+    alive = torch.ones_like(slot, dtype=torch.bool)
+    image = torch.arange(B, device=centres.device)
     for _ in range(M - 1):
         c = F.normalize(sums, dim=-1)
-        near = (c @ c.transpose(1, 2)).triu(1).masked_fill(~(alive[:, None] & alive[..., None]).triu(1), -torch.inf)
-        best, at = near.flatten(1).max(1)
-        i, j, go = at//M, at % M, best > limit
+        pairs = (alive[:, None] & alive[..., None]).triu(1)
+        best, at = (c @ c.transpose(1, 2)).masked_fill(~pairs, -torch.inf).flatten(1).max(1)
+        i, j = at//M, at % M
+        go = best > limit
         if not go.any():
             break
         sums[image, i] += sums[image, j]*go[:, None]
@@ -50,8 +53,11 @@ def find_units(emb,      # (B,D,H,W) pixel embeddings
               ):         # (B,N,M) affinity, rows sum to one; (B,M) bool of units in use
     "The adaptive semantic units of an image; time and memory linear in its pixels"
     x, size = centred(emb), torch.tensor(emb.shape[-2:])
-    small = tuple((size*min(1., (most/size.prod()).sqrt())).ceil().int().tolist())
-    few = x if small == tuple(emb.shape[-2:]) else F.normalize(F.adaptive_avg_pool2d(x.transpose(1, 2).unflatten(2, emb.shape[-2:]), small).flatten(2).transpose(1, 2), dim=-1)
+    few = x
+    if size.prod() > most:
+        small = (size*(most/size.prod()).sqrt()).ceil().int().tolist()
+        few = F.adaptive_avg_pool2d(x.transpose(1, 2).unflatten(2, emb.shape[-2:]), small)
+        few = F.normalize(few.flatten(2).transpose(1, 2), dim=-1)
     centres = meta_points(few, m, steps, tau)
     A = affinity(x, centres, tau)
     member = F.one_hot(merge_centres(centres, A.sum(1), merge), centres.shape[1])
@@ -67,7 +73,8 @@ def name_units(emb,  # (B,D,H,W) pixel embeddings
     "What every unit is"
     x = F.normalize(emb.flatten(2).transpose(1, 2), dim=-1)
     score = F.normalize(A.transpose(1, 2) @ x, dim=-1) @ text_emb.T
-    name, mass = score.argmax(-1), A.mean(1)
+    name = score.argmax(-1)
+    mass = A.mean(1)
     held = torch.zeros_like(score[:, 0]).scatter_add(1, name, mass).gather(1, name)
     return name, (held >= least) | (held == held.amax(1, keepdim=True)), score
 
@@ -83,23 +90,27 @@ def guided(maps, # (B,C,h,w)
     h, w = maps.shape[-2:]
     f = max(1, min(factor, imgs.shape[-2]//h, imgs.shape[-1]//w))
     fine = F.interpolate(imgs, (f*h, f*w), mode='bilinear', antialias=True)
-    def around(x):
-        return F.unfold(F.pad(x, (1, 1, 1, 1), mode='replicate'), 3).unflatten(1, (-1, 9)).permute(0, 3, 1, 2)  # (B,hw,C,9)
-    def inside(x):
-        return F.pixel_unshuffle(x, f).unflatten(1, (-1, f*f)).flatten(3).permute(0, 3, 1, 2)                      # (B,hw,C,f*f)
-    offset = ((torch.arange(f, device=maps.device) + .5)/f - .5)  # of a fine pixel from the middle of its patch
+
+    def around(x): # (B,hw,C,9) the nine patches around each
+        return F.unfold(F.pad(x, (1, 1, 1, 1), mode='replicate'), 3).unflatten(1, (-1, 9)).permute(0, 3, 1, 2)
+
+    def inside(x): # (B,hw,C,f*f) the fine pixels of each patch
+        return F.pixel_unshuffle(x, f).unflatten(1, (-1, f*f)).flatten(3).permute(0, 3, 1, 2)
+
+    offset = (torch.arange(f, device=maps.device) + .5)/f - .5  # of a fine pixel from the middle of its patch
     away = (torch.arange(-1, 2, device=maps.device)[:, None] - offset).square()
     far = (away[:, None, :, None] + away[None, :, None, :]).view(9, f*f)
     unlike = (around(F.avg_pool2d(fine, f))[..., None] - inside(fine)[..., None, :]).square().sum(2)
     weight = (-far/(2*space**2) - unlike/(2*colour**2)).softmax(-2)
-    return F.pixel_shuffle((around(maps) @ weight).permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (h, w)), f)
+    out = (around(maps) @ weight).permute(0, 2, 3, 1)  # (B,C,f*f,hw)
+    return F.pixel_shuffle(out.flatten(1, 2).unflatten(2, (h, w)), f)
 
 # %% ../../nbs/method/04_units.ipynb #c025
 UNITS = 'pixel', 'group', 'adaptive'
 
 @torch.no_grad()
 def unit_scores(emb,   # (B,D,H,W) pixel embeddings
-                text_emb,  # (C,D) unit-norm text embeddings
+                text_emb, # (C,D) unit-norm text embeddings
                 unit='adaptive', # one of `UNITS`
                 imgs=None, # (B,3,.,.) in [0,1]; gives adaptive units the edges of the image
                 groups=8, # units of 'group'
@@ -114,7 +125,7 @@ def unit_scores(emb,   # (B,D,H,W) pixel embeddings
         return adaptive_scores(emb, text_emb, by_pixel, imgs, **kw)
     if unit != 'group':
         raise UserError(f'unknown unit {unit!r}; use one of {", ".join(UNITS)}')
-    ids = find_units(emb, groups, merge=2.)[0].argmax(-1)
+    ids = find_units(emb, groups, merge=2.)[0].argmax(-1)  # never merged
     A = F.one_hot(ids, min(groups, H*W)).to(emb)
     return (A @ name_units(emb, text_emb, A)[2]).transpose(1, 2).unflatten(2, (H, W)), ids.view(B, H, W)
 
@@ -142,5 +153,6 @@ def adaptive_scores(emb,  # (B,D,H,W) pixel embeddings
     few = scores.gather(1, name.expand(-1, -1, *emb.shape[-2:]))  # a channel a name instead of one a class
     if imgs is not None:
         few = guided(few, imgs)
-    out, finer = few.new_full((len(few), len(text_emb), *few.shape[-2:]), -1.), few.shape[-1]//emb.shape[-1]
+    out = few.new_full((len(few), len(text_emb), *few.shape[-2:]), -1.)
+    finer = few.shape[-1]//emb.shape[-1]
     return out.scatter_(1, name.expand_as(few), few), ids.repeat_interleave(finer, 1).repeat_interleave(finer, 2)
