@@ -3,39 +3,52 @@
     python .ci/loss_memory.py [--images 256 --side 56 --dim 512 --texts 256 --chunk 8] [--device cpu]
 
 Memory is counted above the inputs (embeddings, texts); the gradient of the embeddings is part of it.
+`--chunk` images make a piece of the batch, whose rows `torch.utils.checkpoint` computes twice.
 The comparison in time is made at a size where the batch at once fits (--side 28, fewer images).
 """
-import argparse, json, resource, subprocess, sys, time
-import torch
-from mgca.systems.objective import objective_loss
-from mgca.apps.speed import loss_inputs
-from mgca.systems.model import TrainConfig
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
 
-def once(a, images, chunk, repeats):
-    device = torch.device(a.device)
-    inputs, cfg, seconds = loss_inputs(images, a.side, a.dim, a.texts, device), TrainConfig(chunk=chunk), []
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20
+import torch
+
+from mgca.apps.speed import all_levels, made_up_batch
+
+def peak(device): # torch.device -> GiB, the most so far
+    if device.type == 'cuda':
+        return torch.cuda.max_memory_allocated()/2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20
+
+def once(a, images, chunk, repeats): # arguments, batch size, images a piece (0 for all), steps -> dict
+    device, seconds = torch.device(a.device), []
+    step = made_up_batch(images, a.side, a.dim, a.texts, device, chunk)
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()/2**30
+    before = peak(device)
     for _ in range(repeats):
-        inputs[0].grad, t = None, time.time()
-        objective_loss(*inputs, cfg)[0].backward()
+        t = time.time()
+        all_levels(*step)
         if device.type == 'cuda':
             torch.cuda.synchronize()
         seconds.append(time.time() - t)
-    peak = torch.cuda.max_memory_allocated()/2**30 if device.type == 'cuda' else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20
-    return dict(images=images, chunk=chunk, gib_above_inputs=round(peak - before, 2), seconds=round(sorted(seconds)[len(seconds)//2], 2))
+    return dict(images=images, chunk=chunk, gib_above_inputs=round(peak(device) - before, 2),
+                seconds=round(sorted(seconds)[len(seconds)//2], 2))
 
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in dict(images=256, side=56, dim=512, texts=256, chunk=8, small=32, repeats=3).items():
         p.add_argument(f'--{name}', type=int, default=value)
     p.add_argument('--device', default='cpu')
-    p.add_argument('--one', default='')
+    p.add_argument('--one', default='', help=argparse.SUPPRESS)
     a = p.parse_args()
     if a.one:
         print(json.dumps(once(a, *json.loads(a.one))))
         sys.exit()
-    for case in ((a.images, a.chunk, 1), (a.small, a.chunk, a.repeats), (a.small, 0, a.repeats)):  # a process each: peak memory never falls
-        print(subprocess.run([sys.executable, __file__, *sys.argv[1:], '--one', json.dumps(case)], check=True, text=True, stdout=subprocess.PIPE).stdout.strip(), flush=True)
+    cases = (a.images, a.chunk, 1), (a.small, a.chunk, a.repeats), (a.small, 0, a.repeats)
+    for case in cases:  # a process each: peak memory never falls
+        told = subprocess.run([sys.executable, __file__, *sys.argv[1:], '--one', json.dumps(case)], check=True, text=True,
+                              stdout=subprocess.PIPE)
+        print(told.stdout.strip(), flush=True)

@@ -24,7 +24,7 @@ from ..train.loop import train
 from .report import STYLES, methods, report_pictures, table_rows, text_table, write_report
 
 # %% ../../nbs/apps/01_quickstart.ipynb #c009
-SCENES = 300  # evaluation scenes a style
+SCENES = 300 # evaluation scenes a style
 
 class HeldOut:
     "Evaluation scenes of one style with their frozen features"
@@ -130,19 +130,21 @@ def mgca_quickstart(out:str='mgca_quickstart', # output folder
                     seeds:int=1, # how many seeds to train
                     minutes:float=4, # rough time on two cores for one seed; training steps follow it
                     seed:int=0, # first seed
+                    scenes:int=SCENES, # held-out scenes a style
                    ):
     "Train on captioned scenes, compare with MaskCLIP, write a report; no network, no data needed"
     t0, out = time.time(), make_dir(out)
-    if seeds < 1 or minutes <= 0:
-        raise UserError('--seeds and --minutes must be positive')
+    if seeds < 1 or scenes < 1 or minutes <= 0:
+        raise UserError('--seeds, --scenes and --minutes must be positive')
     settings = quick_settings(minutes)
     fresh = build(configure(seed=seed, **settings)).eval()
-    held = {s: HeldOut(fresh, s) for s in STYLES}
+    held = {s: HeldOut(fresh, s, scenes) for s in STYLES}
     names, base = held['seen'].dataset.class_names, predict_styles(fresh, held, 'maskclip')
     runs = [run_seed(dict(settings, seed=seed + k), held, base) for k in range(seeds)]
     miou, edge = gather(runs, held, len(names))
-    config = dict(asdict(fresh.cfg), scenes=SCENES, classes=len(names), minutes=minutes)
-    report = dict(seconds=round(time.time() - t0, 1), config=config, seeds=[seed + k for k in range(seeds)], miou=miou, boundary_f=edge)
+    config = dict(asdict(fresh.cfg), scenes=scenes, classes=len(names), minutes=minutes)
+    report = dict(seconds=round(time.time() - t0, 1), config=config, seeds=[seed + k for k in range(seeds)],
+                  miou=miou, boundary_f=edge)
     save_model(runs[0][DEFAULT][2], out/'model')
     write_report(out, report, report_pictures(runs[0], held, names))
     print(text_table(table_rows(miou)))

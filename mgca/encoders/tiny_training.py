@@ -6,7 +6,7 @@
 __all__ = ['MEAN', 'STD', 'STAGES', 'colour_turn', 'warp', 'jitter', 'normalise', 'TinyStage', 'grow_tokens', 'start_stage',
            'optimisers', 'fast_cpu', 'pooled_images', 'train_step', 'train_tiny']
 
-# %% ../../nbs/encoders/06_tiny_training.ipynb #n017
+# %% ../../nbs/encoders/06_tiny_training.ipynb #n003
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -92,7 +92,7 @@ def grow_tokens(rows, # (V,W) trained rows
     "Rows for a new list of tokens; a token without a row starts as the next one in the table"
     return rows[torch.searchsorted(ids, new).clamp(max=len(ids) - 1)]
 
-# %% ../../nbs/encoders/06_tiny_training.ipynb #n021
+# %% ../../nbs/encoders/06_tiny_training.ipynb #n007
 def start_stage(stage, # `TinyStage`
                 ids,   # (V,) token ids of the short table
                 start=None, # (state dict, token ids) to go on from
@@ -143,7 +143,7 @@ def pooled_images(vit, # open_clip VisionTransformer with average pooling
     x = torch.cat([last_block(last, x[:n], 'maskclip', grid), last(x[n:])])
     return F.normalize(vit.ln_post(x)[:, 1:].mean(1) @ vit.proj, dim=-1)
 
-# %% ../../nbs/encoders/06_tiny_training.ipynb #n025
+# %% ../../nbs/encoders/06_tiny_training.ipynb #n011
 def train_step(model, # mgca-tiny in training
                stage, # `TinyStage`
                step,  # number of the batch

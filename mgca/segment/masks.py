@@ -112,8 +112,9 @@ def named(self:Segmentation,
     pic, shown = fit(self.overlay()), np.asarray(fit(self.labels.astype(np.int32)))
     draw, font = ImageDraw.Draw(pic), ImageFont.load_default(max(10, height//14))
     for i in np.intersect1d(shown, np.arange(len(self.class_names))):
-        y, x = thickest(shown == i)
-        draw.text((x, y), self.class_names[i].split('|')[0], 'white', font, 'mm', stroke_width=2, stroke_fill='black')
+        (y, x), name = thickest(shown == i), self.class_names[i].split('|')[0]
+        half = min(draw.textlength(name, font), pic.width)/2
+        draw.text((min(max(x, half), pic.width - half), y), name, 'white', font, 'mm', stroke_width=2, stroke_fill='black')
     return np.asarray(pic)
 
 # %% ../../nbs/segment/01_masks.ipynb #c022

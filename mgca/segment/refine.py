@@ -62,26 +62,30 @@ def add_resized(total,  # (C,H,W), changed in place
         t += F.interpolate(s[None].float(), t.shape[-2:], mode='bilinear', align_corners=False)[0]
 
 def slide(x,      # (1,3,H,W)
-          score,  # function (1,3,h,w) -> (C,h',w') scores, (h',w') units
+          score,  # function (1,3,h,w) -> (C,h',w') scores, (h',w') units; with `batch` (n,3,h,w) -> (n,C,h',w'), (n,h',w')
           window=None, # side in pixels; None for the whole image
           stride=None, # step
+          batch=1, # windows that are scored at once
          ):       # (C,H,W) scores, (H,W) units; as `score` gives them when one window covers all
     "Scores of overlapping windows, averaged on the image's own pixels"
     H, W = x.shape[-2:]
     rows, cols = [[0] if window is None else window_starts(n, window, stride) for n in (H, W)]
-    if len(rows) == len(cols) == 1:
-        return score(x)
-    total, first = None, 0
-    for i, j in [(i, j) for i in rows for j in cols]:
-        part = x[..., i:i + window, j:j + window]
-        (s, u), (h, w) = score(part), part.shape[-2:]
-        if total is None:
-            total, visits, units = s.new_zeros(len(s), H, W), s.new_zeros(H, W), u.new_zeros(H, W)
-        add_resized(total[:, i:i + h, j:j + w], s)
-        visits[i:i + h, j:j + w] += 1
-        names = F.interpolate(u[None, None].double(), (h, w), mode='nearest')[0, 0].long()
-        units[i:i + h, j:j + w] = first + names  # the last window to see a pixel names its unit
-        first += int(u.max()) + 1
+    spots, total, first = [(i, j) for i in rows for j in cols], None, 0
+    def look(parts): return [score(parts)] if batch == 1 else list(zip(*score(parts)))
+    if len(spots) == 1:
+        return look(x)[0]
+    for k in range(0, len(spots), batch):
+        some = spots[k:k + batch]
+        parts = torch.cat([x[..., i:i + window, j:j + window] for i, j in some])
+        for (i, j), (s, u) in zip(some, look(parts)):
+            if total is None:
+                total, visits, units = s.new_zeros(len(s), H, W), s.new_zeros(H, W), u.new_zeros(H, W)
+            h, w = parts.shape[-2:]
+            add_resized(total[:, i:i + h, j:j + w], s)
+            visits[i:i + h, j:j + w] += 1
+            names = F.interpolate(u[None, None].double(), (h, w), mode='nearest')[0, 0].long()
+            units[i:i + h, j:j + w] = first + names  # the last window to see a pixel names its unit
+            first += int(u.max()) + 1
     return total.div_(visits), units
 
 # %% ../../nbs/segment/02_refine.ipynb #c013

@@ -18,6 +18,7 @@ from ..systems.saved import load_model
 from .masks import Segmentation, none_label
 from .photos import read_image
 from .refine import add_resized, refine_scores, slide, to_input, winners, working_size
+from .refine import argmax_at, window_starts  # noqa: F401  (other floors know them from here)
 
 # %% ../../nbs/segment/03_segmenter.ipynb #n101
 def no_background(bg, # what a user gave
@@ -65,6 +66,7 @@ def check_choices(s, # `Segmenter` with its arguments as given
 class Segmenter:
     "A model, a list of classes and the choices of inference"
     read = None # function (cosines (B,C,h,w), cosines of the mean embedding (B,C)) -> scores; the system's own rule when None
+    batch = 1   # photos of one working size, or windows, that are scored at once
 
     def __init__(self,
                  model,         # `System` from `load_model`
@@ -94,17 +96,25 @@ class Segmenter:
 # %% ../../nbs/segment/03_segmenter.ipynb #c037
 @patch
 @torch.no_grad()
-def window_scores(self:Segmenter,
-                  x, # (1,3,h,w) one window in [0,1]
-                 ):  # (C,h',w') mask probabilities, (h',w') units
-    "One window: the system's scores, PAMR, knowledge preservation, in TCL's order"
+def batch_scores(self:Segmenter,
+                 x, # (B,3,h,w) windows or images in [0,1]
+                ):  # (B,C,h',w') mask probabilities, (B,h',w') units
+    "The system's scores, PAMR, knowledge preservation, in TCL's order"
     s, units = self.model.scores(x, self.text, self.unit, self.features, self.read)
     if self.refine == 'pamr':
-        s = refine_scores(x, s)
+        s = torch.cat([refine_scores(*one) for one in zip(x.split(1), s.split(1))])
     if self.kp:
         prior = self.model.prior_scores(x, self.text)
         s = s.lerp(F.interpolate(prior, s.shape[-2:], mode='bilinear', align_corners=False), self.kp)
-    return s[0].float(), units[0]
+    return s.float(), units
+
+@patch
+def window_scores(self:Segmenter,
+                  x, # (1,3,h,w) one window in [0,1]
+                 ):  # (C,h',w') mask probabilities, (h',w') units
+    "One window; other rules for windows are subclasses"
+    s, units = self.batch_scores(x)
+    return s[0], units[0]
 
 # %% ../../nbs/segment/03_segmenter.ipynb #n107
 @patch
@@ -120,32 +130,55 @@ def view_size(self:Segmenter,
 
 # %% ../../nbs/segment/03_segmenter.ipynb #c040
 @patch
+def look(self:Segmenter,
+         x, # (B,3,h,w) one view of B photos
+        ):  # (B,C,h',w') mask probabilities, (B,h',w') units
+    "Photos together, or window by window"
+    if self.window is None and len(x) > 1:
+        return self.batch_scores(x)
+    score = self.window_scores if self.batch == 1 else self.batch_scores
+    found = [slide(photo, score, self.window, self.stride, self.batch) for photo in x.split(1)]
+    return [torch.stack(t) if len(t) > 1 else t[0][None] for t in zip(*found)]
+
+@patch
 @torch.no_grad()
-def scores(self:Segmenter,
-           img, # (H,W,3) uint8
-          ):    # (C,h,w) mask probabilities, background words after the classes; (h,w) units of the first view
+def view_scores(self:Segmenter,
+                imgs, # list of B (H,W,3) uint8 whose working size is the same
+               ):     # (B,C,h,w) mask probabilities, background words after the classes; (B,h,w) units of the first view
     "Scores of all windows and views"
-    (H, W), mirrors = img.shape[:2], (False, True) if self.flip else (False,)
+    size, mirrors = self.view_size(*imgs[0].shape[:2]), (False, True) if self.flip else (False,)
     views, total, units = len(self.scales)*len(mirrors), None, None
     for scale in self.scales:
-        x = to_input(img, self.view_size(H, W, scale)).to(self.text.device)
+        x = torch.cat([to_input(img, self.view_size(*img.shape[:2], scale)) for img in imgs]).to(self.text.device)
         for mirrored in mirrors:
-            s, u = slide(x.flip(-1) if mirrored else x, self.window_scores, self.window, self.stride)
+            s, u = self.look(x.flip(-1) if mirrored else x)
             if views == 1:
                 return s, u
             if total is None:
-                total, units = s.new_zeros(len(s), *self.view_size(H, W)), u
-            add_resized(total, s.flip(-1) if mirrored else s)
+                total, units = s.new_zeros(*s.shape[:2], *size), u
+            for t, one in zip(total, s.flip(-1) if mirrored else s):
+                add_resized(t, one)
     return total.div_(views), units
 
+# %% ../../nbs/segment/03_segmenter.ipynb #n113
 @patch
-def __call__(self:Segmenter,
-             img, # anything `read_image` takes
-             compact=False, # labels in one or two bytes a pixel instead of eight, for large photographs
-            ):    # `Segmentation`
-    "Segment one image"
-    img, n = read_image(img), len(self.class_names)
-    (s, units), none = self.scores(img), none_label(n)
+def scores(self:Segmenter,
+           img, # (H,W,3) uint8
+          ):    # (C,h,w) mask probabilities, background words after the classes; (h,w) units of the first view
+    "Scores of one photo"
+    s, units = self.view_scores([img])
+    return s[0], units[0]
+
+@patch
+def decide(self:Segmenter,
+           img,   # (H,W,3) uint8
+           s,     # (C',h,w) its scores
+           units, # (h,w) its units
+           compact=False, # labels in one or two bytes a pixel instead of eight, for large photographs
+          ):      # `Segmentation`
+    "The best class of each pixel, or background"
+    n = len(self.class_names)
+    none = none_label(n)
     small = np.uint8 if none == 255 else np.uint16
     labels = np.empty(img.shape[:2], small if compact else np.int64)
     for ys, xs, label, best in winners(s, img.shape[:2]):
@@ -154,6 +187,31 @@ def __call__(self:Segmenter,
             label[best < self.threshold] = none
         labels[ys, xs] = label.numpy()
     return Segmentation(img, labels, s[:n].cpu(), units.cpu().numpy(), self.class_names)
+
+@patch
+def __call__(self:Segmenter,
+             img, # anything `read_image` takes
+            ):    # `Segmentation`
+    "Segment one image"
+    img = read_image(img)
+    return self.decide(img, *self.scores(img))
+
+# %% ../../nbs/segment/03_segmenter.ipynb #n114
+@patch
+def several(self:Segmenter,
+            imgs, # list of (H,W,3) uint8
+            compact=False, # as in `decide`
+           ):     # iterator of (position in the list, `Segmentation`)
+    "Segment images, up to `batch` of one working size together"
+    groups = {}
+    for i, img in enumerate(imgs):
+        key = tuple(self.view_size(*img.shape[:2], scale) for scale in (1., *self.scales))
+        groups.setdefault(key, []).append(i)
+    for same in groups.values():
+        for k in range(0, len(same), self.batch):
+            some = same[k:k + self.batch]
+            for i, s, units in zip(some, *self.view_scores([imgs[i] for i in some])):
+                yield i, self.decide(imgs[i], s, units, compact)
 
 # %% ../../nbs/segment/03_segmenter.ipynb #c044
 def segment(img,          # path, PIL image, array or tensor

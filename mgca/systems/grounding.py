@@ -70,9 +70,10 @@ class Grounding(System):
 
     def __init__(self,
                  cfg, # `GroundingConfig`
+                 enc=None, # frozen encoder pair; the one that `cfg.model` names when None
                 ):
         super().__init__(cfg)
-        self.enc, self.known = load_encoder(cfg.model, cfg.normalise), {}
+        self.enc, self.known = enc or load_encoder(cfg.model, cfg.normalise), {}
         self.enc.precision = cfg.precision
         self.check_settings()
         self.decoder = GroundingDecoder(self.enc, cfg.scales, cfg.kernel)

@@ -13,7 +13,7 @@ import torch.nn as nn
 from fastcore.basics import patch
 from huggingface_hub import ModelHubMixin
 from ..core.base import UserError
-from ..data.stream import crop
+from ..data.captions import crop
 from .config import TrainConfig
 
 # %% ../../nbs/systems/01_system.ipynb #n101

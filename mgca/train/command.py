@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import store_attr
-from fastcore.script import Param
 from PIL import Image
 from ..core.base import UserError, make_dir, pick_device
 from ..core.pictures import overlay_masks, palette
-from ..core.command import run_command
+from ..core.command import Flag, run_command
 from ..eval.evaluate import Predictor, evaluate
 from ..eval.own import load_benchmark
 from ..eval.protocols import PROTOCOLS, make_segmenter
@@ -114,12 +113,12 @@ def settings(system, # name, or ''
 def mgca_train(data:str='scenes', # scenes, a quoted glob of shards, a folder, .csv/.tsv with path,caption, .parquet, or hf:REPO_ID[:split]
                model:str='tiny', # encoders: tiny, lite, open_clip:NAME or open_clip:NAME/PRETRAINED
                out:str='runs/mgca', # run folder
-               system:Param(f'what is trained: {", ".join(SYSTEMS)}; {DEFAULT} when empty', str)='',
-               objective:Param('another name of --system', str)='',
+               system:Flag(f'what is trained: {", ".join(SYSTEMS)}; {DEFAULT} when empty', str)='',
+               objective:Flag('another name of --system', str)='',
                size:str='small', # mini, small or cc3m; sets steps, batch, learning rate and more
                steps:int=0, # optimiser steps; 0 = default
                batch:int=0, # images a step, over all processes; 0 = default
-               set:Param('settings key=value of the system, e.g. lr=1e-3 microbatches=4', str, nargs='*')=(),
+               set:Flag('settings key=value of the system, e.g. lr=1e-3 microbatches=4', str, nargs='*')=(),
                resume:bool=False, # go on where the run in OUT stands; start one where there is none
                features:str='', # folder that keeps frozen features between runs
                val:str='', # scenes, or a folder with images/, labels/ and classes.txt

@@ -95,14 +95,14 @@ def loop(self:Run,
         for _ in bar:
             row = self.advance()
             late = self.late(begun, max_seconds)
-            due = self.step % save_every == 0 or self.step == cfg.steps or late or self.asked_to_stop
+            due = self.step % save_every == 0 or self.step == cfg.steps or late or self.stopping
             for w in watch:
                 w(self, row)
             self.note(row, log, file, bar, due)
             if self.in_a_row >= cfg.nan_limit or self.in_a_row and self.step == cfg.steps:
                 raise self.diverged()
             saved = self.out and due and self.save(keep)
-            if self.asked_to_stop:
+            if self.stopping:
                 raise self.interrupted(saved)
             if late:
                 break
@@ -129,7 +129,7 @@ def interrupted(self:Run,
     if saved:
         where = f'saved in {self.out}/last'
     advice = '; go on with --resume' if saved or kept is not None else ''
-    return Interrupted(self.asked_to_stop, f'stopped at step {self.step} of {self.cfg.steps}, {where}{advice}')
+    return Interrupted(self.stopping, f'stopped at step {self.step} of {self.cfg.steps}, {where}{advice}')
 
 @patch
 def note(self:Run,

@@ -42,7 +42,7 @@ class Run:
         self.system = build(cfg).to(self.device)
         self.source = source or self.open_source(features)
         self.step = self.skipped = self.in_a_row = 0
-        self.seconds, self.asked_to_stop, self.resumed = 0., 0, []
+        self.seconds, self.asked_to_stop, self.stopping, self.resumed = 0., 0, 0, []
         self.start()
 
 # %% ../../nbs/train/04_run.ipynb #n116
@@ -92,10 +92,9 @@ def agree(self:Run,
           finite, # was this process's step all right?
          ):       # was everybody's?
     "One opinion of all processes; also on whether somebody has been asked to stop"
-    if self.world_size > 1:
-        told = self.gather.exchange((finite, self.asked_to_stop))
-        finite, self.asked_to_stop = all(f for f, _ in told), max(s for _, s in told)
-    return finite
+    told = self.gather.exchange((finite, self.asked_to_stop))
+    self.stopping = max(s for _, s in told)
+    return all(f for f, _ in told)
 
 # %% ../../nbs/train/04_run.ipynb #n119
 @patch
