@@ -374,6 +374,20 @@ def test_native_flags_are_in_the_hash(tmp_path):
         hashes.add(json.loads((tmp_path/f'{k}.json').read_text())['protocol_hash'])
     assert len(hashes) == 4
 
+def test_batches_give_nearly_the_number_of_one_by_one(tmp_path):
+    draw_voc(tmp_path)
+    scenes = ['--limit', 7, '--features', 'maskclip']
+    voc = ['--data', 'voc21', '--root', tmp_path, '--protocol', 'groupvit448']
+    for args in (scenes, voc):
+        found = []
+        for batch in (1, 3):
+            code, _, err = call(*args, '--device', 'cpu', '--batch', batch, '--json', tmp_path/'r.json')
+            assert code == 0, err
+            found.append(json.loads((tmp_path/'r.json').read_text()))
+        a, b = found
+        assert abs(a['miou'] - b['miou']) < 2e-3 and a['images'] == b['images'] and a['run_hash'] == b['run_hash']
+    fails('--batch must be at least 1', *scenes, '--batch', 0)
+
 def test_two_processes_give_the_number_of_one(tmp_path):
     args = ['--data', 'scenes', '--features', 'maskclip', '--unit', 'pixel', '--limit', 7, '--device', 'cpu']
     code, _, err = call(*args, '--json', tmp_path/'one.json')

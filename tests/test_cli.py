@@ -10,8 +10,11 @@ ENV = dict(os.environ, HF_HUB_OFFLINE='1', OMP_NUM_THREADS='1', MPLBACKEND='agg'
 
 def hear_ctrl_c():
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would pass on deafness to it
+
 def start(name, *args, env=None):
-    return subprocess.Popen([BIN/name, *map(str, args)], env={**ENV, **(env or {})}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c)
+    return subprocess.Popen([BIN/name, *map(str, args)], env={**ENV, **(env or {})}, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c)
+
 def call(name, *args, env=None):
     p = start(name, *args, env=env)
     out, err = p.communicate(timeout=900)
@@ -35,13 +38,14 @@ def test_missing_asset(tmp_path):
     "A copy of the package without its drawings says so in one line"
     import mgca, shutil
     shutil.copytree(Path(mgca.__file__).parent, tmp_path/'mgca', ignore=shutil.ignore_patterns('sprites_google.webp', '__pycache__'))
-    code = 'import sys; sys.argv = ["mgca_quickstart", "--out", "o"]; from mgca.quickstart import main; main()'
+    code = 'import sys; sys.argv = ["mgca_quickstart", "--out", "o"]; from mgca.apps.quickstart import main; main()'
     p = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=dict(ENV, PYTHONPATH=str(tmp_path)), text=True, capture_output=True)
     assert p.returncode != 0 and len(one_line(p.stderr)) == 1 and 'sprites_google.webp' in p.stderr
 
 def test_hub_out_of_reach(tmp_path):
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path/'a.png')
-    code, _, err = call('mgca_segment', tmp_path/'a.png', '--classes', 'fox', '--model', 'open_clip:ViT-B-16/laion2b_s34b_b88k', '--out', tmp_path/'o', env=dict(HF_HOME=str(tmp_path)))
+    code, _, err = call('mgca_segment', tmp_path/'a.png', '--classes', 'fox', '--model', 'open_clip:ViT-B-16/laion2b_s34b_b88k',
+                        '--out', tmp_path/'o', env=dict(HF_HOME=str(tmp_path)))
     assert code == 1 and len(one_line(err)) == 1 and 'https://huggingface.co/laion' in err and '--model tiny' in err
 
 def test_quickstart_repeats_itself(tmp_path):
@@ -75,7 +79,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path, after):
     assert left == []
 
 def test_train_resume_eval(tmp_path):
-    args = ['--out', tmp_path/'run', '--set', 'cache=200', '--device', 'cpu']
+    args = ['--out', tmp_path/'run', '--set', 'cached_features=200', '--device', 'cpu']
     code, _, err = call('mgca_train', *args, '--steps', 6, '--batch', 16)
     assert code == 0, err
     card = json.loads((tmp_path/'run/run.json').read_text())
@@ -86,13 +90,18 @@ def test_train_resume_eval(tmp_path):
     assert code == 0, err
     result = json.loads((tmp_path/'e.json').read_text())
     assert 0 <= result['miou'] <= 1 and result['images'] == 10 and result['protocol_hash']
-    code, _, err = call('mgca_train', *args, '--steps', 9, '--batch', 16, '--resume')
-    assert code != 0 and 'steps' in one_line(err)[-1]
+    code, _, err = call('mgca_train', *args, '--steps', 9, '--batch', 16, '--resume')  # more steps than before
+    assert code == 0, err
+    rows = [json.loads(line) for line in (tmp_path/'run/log.jsonl').read_text().splitlines()]
+    assert [r['step'] for r in rows] == [*range(1, 10)] and rows[6]['changed'] == dict(steps=[6, 9])
+    code, _, err = call('mgca_train', *args, '--steps', 9, '--batch', 8, '--resume')
+    assert code == 1 and 'another batch' in one_line(err)[-1]
 
 def test_bad_photos_are_reported_and_the_rest_go_on(tmp_path):
     Image.fromarray(np.zeros((50, 70), np.uint8)).save(tmp_path/'grey.png')
     (tmp_path/'broken.jpg').write_bytes(b'not a picture')
-    code, _, err = call('mgca_segment', tmp_path/'broken.jpg', tmp_path/'grey.png', tmp_path/'gone.png', '--classes', 'fox; snow', '--out', tmp_path/'o')
+    photos = [tmp_path/n for n in ('broken.jpg', 'grey.png', 'gone.png')]
+    code, _, err = call('mgca_segment', *photos, '--classes', 'fox; snow', '--out', tmp_path/'o')
     assert code == 1 and 'broken.jpg' in err and 'gone.png' in err and 'Traceback' not in err
     made = json.loads((tmp_path/'o/grey.json').read_text())
     assert made['size'] == [70, 50]

@@ -17,26 +17,10 @@ def test_notebooks_are_clean(tmp_path):
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns('.git', '.venv*', 'build', 'runs', 'mgca_quickstart'))
     subprocess.run([Path(sys.executable).parent/'nbdev_clean'], cwd=copy, check=True, capture_output=True)
     for path in NOTEBOOKS:
-        assert (copy/'nbs'/path.name).read_text() == path.read_text(), f'{path.name}: run nbdev_clean'
+        assert (copy/path.relative_to(ROOT)).read_text() == path.read_text(), f'{path.name}: run nbdev_clean'
 
 def test_readme_in_sync():
     subprocess.run([sys.executable, ROOT/'.ci/make_readme.py', '--check'], check=True)
-
-def test_lower_notebooks_never_import_higher():
-    order = [p.stem for p in NOTEBOOKS]
-    module = {}
-    for path in NOTEBOOKS:
-        for cell in json.loads(path.read_text())['cells']:
-            for line in cell['source']:
-                if line.startswith('#| default_exp'):
-                    module[line.split()[-1]] = path.stem
-    for path in NOTEBOOKS:
-        exported = [''.join(c['source']) for c in json.loads(path.read_text())['cells'] if c['cell_type'] == 'code' and '#| export' in ''.join(c['source'])]
-        for line in '\n'.join(exported).splitlines():
-            if not line.strip().startswith('from mgca.'):
-                continue
-            used = module[line.split()[1].removeprefix('mgca.')]
-            assert order.index(used) < order.index(path.stem), f'{path.stem} imports {used}'
 
 def test_readme_table_is_the_kept_report():
     from mgca.apps.quickstart import table_rows
@@ -48,14 +32,17 @@ def test_readme_table_is_the_kept_report():
 
 def test_readme_photographs_are_the_kept_runs():
     runs, counted = (json.loads((ROOT/f'nbs/results/{n}.json').read_text()) for n in ('photos', 'named'))
-    rows = [line for line in (ROOT/'README.md').read_text().splitlines() if line.startswith(('| start: names', '| image level only | 5', '| object level only (TCL-style) | 5', '| all levels (MGCA) | 5'))]
+    begin = '| start: names', '| image level only | 5', '| object level only (TCL-style) | 5', '| all levels (MGCA) | 5'
+    rows = [line for line in (ROOT/'README.md').read_text().splitlines() if line.startswith(begin)]
     assert len(rows) == 4
     common = {c: n >= counted['photographs']/100 for c, n in counted['named'].items()}
     def mean(xs):
         return sum(xs)/len(xs)
     for row, kept in zip(rows, (runs[n] for n in ('start', 'image', 'tcl', 'mgca'))):
         seeds = [r['adaptive'] for r in kept.values()]
-        parts = [100*mean([mean([v for c, v in s['iou'].items() if common[c] == which]) for s in seeds]) for which in (True, False)]
+        parts = []
+        for which in (True, False):
+            parts.append(100*mean([mean([v for c, v in s['iou'].items() if common[c] == which]) for s in seeds]))
         whole = [100*s['miou'] for s in seeds]
         spread = f' ({min(whole):.1f} to {max(whole):.1f})' if max(whole) - min(whole) > .05 else ''
         assert row.split('|', 2)[2] == f' {mean(whole):.1f}{spread} | {parts[0]:.1f} | {parts[1]:.1f} |', row

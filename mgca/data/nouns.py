@@ -75,6 +75,12 @@ class NounLexicon:
                  compounds, # iterable of 'first second'
                 ):
         self.nouns_, self.compounds = frozenset(nouns), frozenset(compounds)
+        self.facts = dict(nouns=len(self.nouns_ | self.compounds)) # for the run card of a training
+
+    def __call__(self,
+                 caption, # a sentence, or several of one image, one a line
+                ):        # list of distinct nouns, as `nouns`
+        return self.nouns(caption)
 
     def to_dict(self): # dict of two sorted lists, which JSON can hold
         return dict(nouns=sorted(self.nouns_), compounds=sorted(self.compounds))

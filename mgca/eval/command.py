@@ -119,6 +119,7 @@ def mgca_eval(
     json:str='', # write the result and all settings to this file
     table:str='', # write or extend a markdown table with published rows of the protocol
     limit:int=0, # only the first images; 0 = all
+    batch:int=1, # images of one working size, or windows, that are scored at once
     device:str='auto', # auto, cpu or cuda
     seed:int=0, # seed
 ): # None
@@ -130,6 +131,8 @@ def check_flags(o, # namespace of the command's flags
                 p, # `Protocol` from `settle`
                ):  # None; raises `UserError`
     "What cannot end well"
+    if o.batch < 1:
+        raise UserError(f'--batch must be at least 1, got {o.batch}')
     if o.all and not o.root:
         raise UserError('--all needs --root DIR, the folder above the benchmarks')
     if o.table and o.split != 'val':
@@ -183,7 +186,8 @@ def report(o, # namespace of the command's flags
             print(line)
     def run(dataset, key):
         alone = not o.all or has_background(dataset.class_names)  # with --all, background flags go where there is one
-        r = run_one(dataset, key, model, p, choices, asked and alone, o.sweep and alone, o.limit, model.device, o.seed)
+        r = run_one(dataset, key, model, p, choices, asked and alone, o.sweep and alone, o.limit,
+                    model.device, o.seed, o.batch)
         r['config'].update(model=o.model, device=str(model.device), seed=o.seed, processes=gather.world_size)
         for line in say(r, choices):
             tell(line)

@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['PROTOCOLS', 'Protocol', 'rules_on', 'protocol_hash', 'spelled_out', 'settle', 'check_background', 'groupvit_scores',
-           'reading_rule', 'plain_resize', 'pad_both', 'ProtocolSegmenter', 'label_map', 'native_segmenter',
-           'why_no_prior', 'make_segmenter']
+           'reading_rule', 'plain_resize', 'pad_both', 'ProtocolSegmenter', 'label_map', 'why_no_prior',
+           'make_segmenter']
 
 # %% ../../nbs/eval/05_protocols.ipynb #c004
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from ..core.base import UserError, fingerprint
 from ..encoders.prompts import PROMPTS
-from ..segment.refine import argmax_at, slide, working_size
+from ..segment.refine import argmax_at, working_size
 from ..segment.segmenter import Segmenter
 from .labels import facts, has_background
 
@@ -43,13 +44,6 @@ class Protocol:
     names: str = 'mmseg'  # class names
     exceptions: tuple = () # (benchmark, rule, value)
 
-# %% ../../nbs/eval/05_protocols.ipynb #n001
-def rules_on(protocol, # `Protocol`
-             key, # benchmark
-            ):    # `Protocol` with the exceptions of that benchmark in place
-    "What holds on one data set"
-    return replace(protocol, exceptions=(), **{rule: value for k, rule, value in protocol.exceptions if k == key})
-
 # %% ../../nbs/eval/05_protocols.ipynb #c009
 PROTOCOLS = {p.name: p for p in (
     Protocol('tcl448', size=448, window=448, stride=224, background='tcl', kp=.3, prompts='custom9',
@@ -63,6 +57,12 @@ PROTOCOLS = {p.name: p for p in (
     Protocol('native', resize='antialiased', pad='resized to whole patches', background='tcl'))}
 
 # %% ../../nbs/eval/05_protocols.ipynb #n004
+def rules_on(protocol, # `Protocol`
+             key, # benchmark
+            ):    # `Protocol` with the exceptions of that benchmark in place
+    "What holds on one data set"
+    return replace(protocol, exceptions=(), **{rule: value for k, rule, value in protocol.exceptions if k == key})
+
 def protocol_hash(settings, # dict of everything that shapes a number
                  ):         # 12 hex digits
     "A short fingerprint: equal settings, equal hash"
@@ -104,35 +104,34 @@ def check_background(p, # `Protocol`
     if has_background(names):
         return p.background
     if asked and p.background is not None:
-        raise UserError(f'{title} has no background class, so a background of {p.background} could only lose pixels; '
-                        'leave --background out')
+        raise UserError(f'{title} has no background class, so a background of {p.background} could only lose pixels; leave --background out')
     return None
 
 # %% ../../nbs/eval/05_protocols.ipynb #c015
-def groupvit_scores(cos,  # (1,C,h,w) cosines
-                    mean, # (C,) cosines of the window's average embedding
+def groupvit_scores(cos,  # (B,C,h,w) cosines
+                    mean, # (C,) or (B,C) cosines of the window's average embedding
                     scale, # of the softmaxes
                     thresh=None, # background threshold
                     top=5, # classes that may occur in a window
-                   ):     # (1,C,h,w) products, or (1,C+1,h,w) with a plane of background
+                   ):     # (B,C,h,w) products, or (B,C+1,h,w) with a plane of background
     "Two softmaxes, one over the classes near the image"
     far = torch.ones_like(mean, dtype=torch.bool)
-    far[mean.topk(min(top, len(mean))).indices] = False
+    far.scatter_(-1, mean.topk(min(top, mean.shape[-1])).indices, False)
     a = scale*cos
-    p = a.masked_fill(far[:, None, None], -torch.inf).softmax(1)*a.softmax(1)
+    p = a.masked_fill(far[..., None, None], -torch.inf).softmax(1)*a.softmax(1)
     if thresh is None:
         return p
     best = p.amax(1, keepdim=True)
-    return torch.cat([p, (best < min(thresh, float(best.max()))).to(p)], 1)
+    return torch.cat([p, (best < best.amax((1, 2, 3), keepdim=True).clamp(max=thresh)).to(p)], 1)
 
 # %% ../../nbs/eval/05_protocols.ipynb #n005
 def reading_rule(rules, # `Protocol`
                  threshold=None, # of a background that is decided inside the window
-                ):      # function (cosines (1,C,h,w), cosines of the mean embedding (1,C)) -> scores; None: the model's
+                ):      # function (cosines (B,C,h,w), cosines of the mean embedding (B,C)) -> scores; None: the model's
     "What a protocol makes of cosines"
     return dict(masks=None,
                 softmax=lambda cos, mean: (rules.scale*cos).softmax(1),
-                groupvit=lambda cos, mean: groupvit_scores(cos, mean[0], rules.scale, threshold))[rules.scores]
+                groupvit=lambda cos, mean: groupvit_scores(cos, mean, rules.scale, threshold))[rules.scores]
 
 # %% ../../nbs/eval/05_protocols.ipynb #c018
 def plain_resize(img,  # (H,W,3) uint8
@@ -170,31 +169,41 @@ class ProtocolSegmenter(Segmenter):
         if words or rules.normalise_first:
             self.text = model.encode_text(self.class_names + self.words, rules.prompts, rules.normalise_first)
 
-    def window_scores(self,
-                      x, # (1,3,h,w) one window in [0,1]
-                     ):  # (C',h,w) scores on the window's pixels, (h',w') units
+    def batch_scores(self,
+                     x, # (B,3,h,w) windows in [0,1]
+                    ):  # (B,C',h,w) scores on the windows' pixels, (B,h',w') units
         "Pad, score, enlarge, cut"
         h, w = x.shape[-2:]
         x, top, left = pad_both(x, self.model.stride, self.model.mean)
-        s, units = super().window_scores(x)
-        s = F.interpolate(s[None], x.shape[-2:], mode='bilinear', align_corners=False)[0]
-        return s[:, top:top + h, left:left + w], units
+        s, units = super().batch_scores(x)
+        s = F.interpolate(s, x.shape[-2:], mode='bilinear', align_corners=False)
+        return s[..., top:top + h, left:left + w], units
 
-    @torch.no_grad()
-    def scores(self,
-               img, # (H,W,3) uint8
-              ):    # (C',h,w) scores at working size, units
-        "Windows, averaged"
-        x = plain_resize(img, working_size(*img.shape[:2], self.size, self.rules.cap/self.size))
-        return slide(x.to(self.text.device), self.window_scores, self.window, self.stride)
+# %% ../../nbs/eval/05_protocols.ipynb #n016
+@patch
+def view_size(self:ProtocolSegmenter,
+              h, # image height
+              w, # image width
+              scale=1., # always 1; protocols look once
+             ):  # (h,w) to resize to; windows are filled up later
+    return working_size(h, w, self.size, self.rules.cap/self.size)
+
+@patch
+@torch.no_grad()
+def view_scores(self:ProtocolSegmenter,
+                imgs, # list of B (H,W,3) uint8 whose working size is the same
+               ):     # (B,C',h,w) scores at working size, (B,h,w) units
+    x = [plain_resize(img, self.view_size(*img.shape[:2])) for img in imgs]
+    return self.look(torch.cat(x).to(self.text.device))
 
 # %% ../../nbs/eval/05_protocols.ipynb #c021
 def label_map(seg, # `Segmenter`
               img, # (H,W,3) uint8
+              s=None, # (C',h,w) its scores, where they are known
              ):    # (H,W) int64 best class, -1 where background won; (H,W) its score
     "Labels at the image's own size, before any threshold on the result"
     n, size, rules = len(seg.class_names), img.shape[:2], getattr(seg, 'rules', None)
-    s = seg.scores(img)[0]
+    s = seg.scores(img)[0] if s is None else s
     labels, best = argmax_at(s, size)
     if rules and rules.area and seg.threshold is not None:
         inside = labels[(labels < n) & (best >= seg.threshold)]
@@ -204,16 +213,6 @@ def label_map(seg, # `Segmenter`
     return torch.where(labels < n, labels, -1), best
 
 # %% ../../nbs/eval/05_protocols.ipynb #n013
-def native_segmenter(model, # from `load_model`
-                     names, # class names without background
-                     p,     # `Protocol`
-                     background, # None, 'tcl', threshold, words
-                     **kw,  # unit, features, refine
-                    ):      # `Segmenter`
-    "Whole images, or what the flags say"
-    return Segmenter(model, names, background=background, size=p.size or None, window=p.window or None,
-                     stride=p.stride or None, kp=p.kp, scales=p.scales, flip=p.flip, prompts=p.prompts or None, **kw)
-
 def why_no_prior(model, # from `load_model`
                  features='decoder', # what is measured
                 ):      # str, '' where the frozen encoder can be heard
@@ -237,7 +236,9 @@ def make_segmenter(model, # from `load_model`
         names, variant = names[1:], facts()['variants'].get(p.names, {})
         words = variant.get('background', {}).get(key, [])
     if p.name == 'native':
-        seg = native_segmenter(model, names, p, words if words and not asked else background, **kw)
+        background = words if words and not asked else background
+        seg = Segmenter(model, names, background=background, size=p.size or None, window=p.window or None, kp=p.kp,
+                        stride=p.stride or None, scales=p.scales, flip=p.flip, prompts=p.prompts or None, **kw)
     else:
         if p.kp and (why := why_no_prior(model, kw.get('features', 'decoder'))):
             notes.append(f'kp {p.kp} left out: {why}')

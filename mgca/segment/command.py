@@ -10,10 +10,9 @@ __all__ = ['BACKGROUND', 'Interrupted', 'listening', 'read_some', 'segment_some'
 import signal, sys, threading, time
 from contextlib import contextmanager
 from pathlib import Path
-from fastcore.script import Param
 from tqdm import tqdm
 from ..core.base import UserError, make_dir, pick_device, set_seed
-from ..core.command import leave, run_command
+from ..core.command import Flag, run_command
 from ..systems.saved import load_model
 from .files import endings, may_write, save_segmentation
 from .photos import find_photos, output_names, read_image
@@ -134,12 +133,12 @@ def warn_of_guesses(seg, # `Segmenter`
 BACKGROUND = ('none, words "wall; floor", tcl, or a threshold 0-1 on the mask probability, '
               'which is a guess for a model whose mask scale was not trained (the packaged lite)')
 
-def mgca_segment(photos:Param('photos, folders or quoted globs', str, nargs='+'),
+def mgca_segment(photos:Flag('photos, folders or quoted globs', nargs='+'),
                  classes:str='', # class names, e.g. "dog; grass|lawn; sky"
                  model:str='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], a folder from mgca_train, or a hub id
                  features:str='decoder', # decoder, maskclip, sclip, naclip, clearclip or full
                  unit:str='adaptive', # pixel, group or adaptive
-                 background:Param(BACKGROUND, str)='none',
+                 background:Flag(BACKGROUND)='none',
                  refine:str='none', # none or pamr
                  size:int=0, # short side given to the encoder in pixels; 0 = its own
                  window:int=0, # side of the sliding window in pixels; 0 = the whole image
@@ -162,14 +161,11 @@ def mgca_segment(photos:Param('photos, folders or quoted globs', str, nargs='+')
     choices = dict(unit=unit, features=features, background=parse_background(background), refine=refine, size=size or None,
                    window=window or None, stride=stride or None, kp=kp, scales=parse_scales(scales))
     out, files = make_dir(out), find_photos(photos if isinstance(photos, list) else [photos])
-    try:
-        with listening():
-            seg = Segmenter(load_model(model, pick_device(device)), names, **choices)
-            seg.batch = batch
-            warn_of_guesses(seg)
-            segment_files(seg, files, out, format)
-    except Interrupted as e:
-        leave(128 + e.signum, f'mgca_segment: {e}')
+    with listening():
+        seg = Segmenter(load_model(model, pick_device(device)), names, **choices)
+        seg.batch = batch
+        warn_of_guesses(seg)
+        segment_files(seg, files, out, format)
 
 # %% ../../nbs/segment/05_command.ipynb #c062
 def main(): # None

@@ -73,7 +73,7 @@ def overlay_tile(self:Segmentation,
 def overlay(self:Segmentation): # (H,W,3) uint8
     "Colours over the image"
     out = np.empty_like(self.image)
-    for ys, xs in tiles(*self.labels.shape):
+    for ys, xs in tiles(*self.labels.shape, 2**18):
         out[ys, xs] = self.overlay_tile(ys, xs)
     return out
 

@@ -5,11 +5,10 @@
 # %% auto #0
 __all__ = ['HELD', 'MAY_CHANGE', 'pack_optimiser', 'unpack_optimiser', 'split_like', 'rng_state', 'set_rng_state', 'run_card',
            'step_of', 'checkpoints', 'newest', 'lock_of', 'give_up', 'claim_folder', 'save_checkpoint',
-           'remove_checkpoint', 'changed_settings', 'damage', 'load_checkpoint', 'read_log', 'start_log',
-           'finite_or_none']
+           'remove_checkpoint', 'changed_settings', 'damage', 'load_checkpoint', 'read_log', 'start_log']
 
 # %% ../../nbs/train/02_checkpoint.ipynb #c005
-import fcntl, hashlib, json, math, os, platform, shutil, subprocess
+import fcntl, hashlib, json, os, platform, shutil, subprocess
 from dataclasses import asdict
 from pathlib import Path
 import open_clip
@@ -244,8 +243,3 @@ def start_log(out,  # run folder
     with atomic_write(Path(out)/'log.jsonl') as f:
         f.writelines(json.dumps(r) + '\n' for r in rows)
     return rows, open(Path(out)/'log.jsonl', 'a', buffering=1)
-
-def finite_or_none(v, # number
-                  ):  # the same, or None
-    "JSON has no NaN"
-    return v if math.isfinite(v) else None
