@@ -19,13 +19,33 @@ from PIL import Image
 NBS = Path(__file__).resolve().parent.parent/'nbs'
 SKIP = re.compile(r'^#\| *(slow|cuda|net|eval: *false)\b', re.M)
 
-def shrink(png, # base64 text of a PNG
-          ):    # the same picture in 64 colours, if that is smaller
+MANY = 2000 # colours of a picture that holds photographs or noise; drawings and curves have fewer
+
+def packed(picture, # PIL image
+           kind,    # 'jpeg' or 'png'
+          ):        # base64 text
     buf = io.BytesIO()
-    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB')
-    picture.quantize(64, Image.Quantize.MAXCOVERAGE).save(buf, 'PNG', optimize=True)
-    small = base64.b64encode(buf.getvalue()).decode() + '\n'
-    return small if len(small) < .8*len(png) else png
+    if kind == 'jpeg':
+        picture.save(buf, 'JPEG', quality=88, subsampling=0, optimize=True)
+    else:
+        picture.quantize(64, Image.Quantize.MAXCOVERAGE).save(buf, 'PNG', optimize=True)
+    return base64.b64encode(buf.getvalue()).decode() + '\n'
+
+def shrink(data, # outputs of a cell by kind; changed in place
+           photos=True, # may photographs become JPEG?
+          ):     # None
+    "Photographs as JPEG in full colour, drawings in 64 colours, where that is smaller"
+    if 'image/png' not in data:
+        return
+    picture = Image.open(io.BytesIO(base64.b64decode(data['image/png']))).convert('RGB')
+    many = picture.getcolors(MANY) is None
+    if many and not photos:
+        return
+    kind = 'jpeg' if many else 'png'
+    small = packed(picture, kind)
+    if len(small) < .8*len(data['image/png']):
+        del data['image/png']
+        data[f'image/{kind}'] = small
 
 def run(path, # notebook
        ):     # seconds
@@ -36,8 +56,7 @@ def run(path, # notebook
             if cell.cell_type == 'code' and not SKIP.search(cell.source):
                 client.execute_cell(cell, i)
     for data in (o.get('data', {}) for c in nb.cells for o in c.get('outputs', [])):
-        if 'image/png' in data:
-            data['image/png'] = shrink(data['image/png'])
+        shrink(data, photos=path.stem != 'index')  # the README shows a PNG
     nbformat.write(nb, path)
     subprocess.run(['nbdev_clean', '--fname', str(path)], check=True)
     return time.time() - t0

@@ -23,11 +23,14 @@ def problem(name, pieces):
     system = build(configure(system=name, microbatches=pieces, precision='fp32', **{k: v for k, v in known.items() if k in fields}))
     x = torch.randn(B, system.enc.width, 5, 5, generator=g)
     texts = [[w for w in WORDS if torch.rand((), generator=g) < .25] or ['fox'] for _ in range(B)]
-    return system, x, [['owl'], *texts[1:]]
+    side = 5*system.stride
+    imgs = torch.randint(256, (B, 3, side, side), dtype=torch.uint8, generator=g) if 'imgs' in system.needs else None
+    return system, x, [['owl'], *texts[1:]], imgs
 
 def gradients(name, mine, pieces, gather): # losses, dict of gradients
-    system, x, texts = problem(name, pieces)
-    batch = system.prepare(Batch(x[mine], texts[mine]), gather)
+    system, x, texts, imgs = problem(name, pieces)
+    torch.manual_seed(2 + gather.rank)  # the first process decides what all draw
+    batch = system.prepare(Batch(x[mine], texts[mine], None if imgs is None else imgs[mine]), gather)
     losses, _ = Step(system)(batch, 1., gather)
     sum(losses.values()).backward()
     return {k: v.item() for k, v in losses.items()}, {n: p.grad for n, p in system.named_parameters() if p.grad is not None}

@@ -16,12 +16,12 @@ from ..core.base import UserError, has_bf16, make_dir
 from ..core.command import run_command
 from ..data.scenes import SceneBenchmark
 from ..method.units import UNITS
-from ..systems.registry import DEFAULT, build, configure
+from ..systems.registry import DEFAULT, SYSTEMS, build, configure
 from ..systems.saved import save_model
 from ..eval.metrics import boundary_fscore, confusion, iou_of
 from ..train.source import data_source
 from ..train.loop import train
-from .report import STYLES, methods, report_pictures, table_rows, text_table, write_report
+from .report import STYLES, compared, report_pictures, table_rows, text_table, write_report
 
 # %% ../../nbs/apps/01_quickstart.ipynb #c009
 SCENES = 300 # evaluation scenes a style
@@ -90,13 +90,10 @@ def run_seed(settings, # dict for `configure`, the same for all systems
              progress=True, # show bars
             ):     # dict of method -> (predictions by style and unit, log, system or None)
     "Train each system on the same cached scenes and predict everything"
-    source, results = data_source(build(configure(**settings)), progress), {}
-    for name in methods():
-        if name == 'maskclip':
-            results[name] = base, [], None
-            continue
+    source, results = data_source(build(configure(**settings)), progress), dict(maskclip=(base, [], None))
+    for key, name in compared().items():
         system, log = train(configure(system=name, **settings), source=source, progress=progress)
-        results[name] = predict_styles(system, held), log, system
+        results[key] = predict_styles(system, held), log, system
     return results
 
 # %% ../../nbs/apps/01_quickstart.ipynb #c029
@@ -145,7 +142,7 @@ def mgca_quickstart(out:str='mgca_quickstart', # output folder
     config = dict(asdict(fresh.cfg), scenes=scenes, classes=len(names), minutes=minutes)
     report = dict(seconds=round(time.time() - t0, 1), config=config, seeds=[seed + k for k in range(seeds)],
                   miou=miou, boundary_f=edge)
-    save_model(runs[0][DEFAULT][2], out/'model')
+    save_model(runs[0][SYSTEMS[DEFAULT].key][2], out/'model')
     write_report(out, report, report_pictures(runs[0], held, names))
     print(text_table(table_rows(miou)))
     print(f"{out/'report.html'}, {out/'report.json'} and a model for mgca_segment --model {out/'model'}: {time.time() - t0:.0f} s")

@@ -29,8 +29,7 @@ from ..method.units import unit_scores
 from ..systems.registry import build, configure
 from ..systems.saved import load_model
 from ..systems.system import Batch
-from ..segment.refine import pamr
-from ..segment.segmenter import argmax_at
+from ..segment.refine import argmax_at, pamr
 from ..eval.metrics import boundary_fscore, confusion, image_counts
 
 # %% ../../nbs/apps/03_speed.ipynb #c007

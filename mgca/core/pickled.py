@@ -32,13 +32,23 @@ class Names(dict):
 class Rebuild:
     "Tensors from storages"
     __slots__ = ()
-    def __call__(self, storage, offset, size, stride, *more):
+    def __call__(self,
+                 storage, # torch's, maybe empty until the whole pickle was read
+                 offset,  # first number
+                 size,    # shape
+                 stride,  # steps
+                 *more,   # whether it was trained, hooks
+                ):        # tensor
         return torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage).as_strided(size, stride, offset)
 
 class First:
     "Parameters are the tensors they hold"
     __slots__ = ()
-    def __call__(self, data, *more): return data
+    def __call__(self,
+                 data,  # tensor
+                 *more, # whether it was trained, hooks
+                ):      # the same
+        return data
 
 ALLOWED = {('collections', 'OrderedDict'): Names, ('torch._utils', '_rebuild_tensor_v2'): Rebuild(),
            ('torch._utils', '_rebuild_parameter'): First()}
@@ -46,7 +56,10 @@ ALLOWED = {('collections', 'OrderedDict'): Names, ('torch._utils', '_rebuild_ten
 # %% ../../nbs/core/04_pickled.ipynb #c103
 class TensorUnpickler(pickle.Unpickler):
     "Tensors, names and numbers; nothing of the file is imported or called"
-    def find_class(self, module, name): # one of `ALLOWED`, or a stand-in
+    def find_class(self,
+                   module, # where the pickle wants to look
+                   name,   # what it wants from there
+                  ):       # one of `ALLOWED`, or a stand-in
         return ALLOWED.get((module, name), StandIn)
 
     def __setattr__(self, name, value): # torch hands its reader of storages over this way

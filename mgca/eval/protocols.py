@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['PROTOCOLS', 'Protocol', 'rules_on', 'protocol_hash', 'spelled_out', 'settle', 'check_background', 'groupvit_scores',
-           'reading_rule', 'plain_resize', 'pad_both', 'ProtocolSegmenter', 'label_map', 'why_no_prior',
-           'make_segmenter']
+           'reading_rule', 'plain_resize', 'pad_both', 'ProtocolSegmenter', 'label_map', 'make_segmenter']
 
 # %% ../../nbs/eval/05_protocols.ipynb #c004
 from dataclasses import asdict, dataclass, replace
@@ -103,8 +102,8 @@ def check_background(p, # `Protocol`
     "A threshold without a background class can only hurt, so it is refused"
     if has_background(names):
         return p.background
-    if asked and p.background is not None:
-        raise UserError(f'{title} has no background class, so a background of {p.background} could only lose pixels; leave --background out')
+    if asked and (bg := p.background) is not None:
+        raise UserError(f'{title} has no background class, so a background of {bg} could only lose pixels; leave --background out')
     return None
 
 # %% ../../nbs/eval/05_protocols.ipynb #c015
@@ -185,7 +184,8 @@ def view_size(self:ProtocolSegmenter,
               h, # image height
               w, # image width
               scale=1., # always 1; protocols look once
-             ):  # (h,w) to resize to; windows are filled up later
+             ):  # (h,w) to resize to
+    "The protocol's size, whatever the patch; windows are filled up later"
     return working_size(h, w, self.size, self.rules.cap/self.size)
 
 @patch
@@ -193,6 +193,7 @@ def view_size(self:ProtocolSegmenter,
 def view_scores(self:ProtocolSegmenter,
                 imgs, # list of B (H,W,3) uint8 whose working size is the same
                ):     # (B,C',h,w) scores at working size, (B,h,w) units
+    "Resized, seen through windows, averaged"
     x = [plain_resize(img, self.view_size(*img.shape[:2])) for img in imgs]
     return self.look(torch.cat(x).to(self.text.device))
 
@@ -211,15 +212,6 @@ def label_map(seg, # `Segmenter`
         kept = (share > rules.area).to(s)[:, None, None]
         labels, best = argmax_at(torch.cat([s[:n]*kept, s[n:]]), size)
     return torch.where(labels < n, labels, -1), best
-
-# %% ../../nbs/eval/05_protocols.ipynb #n013
-def why_no_prior(model, # from `load_model`
-                 features='decoder', # what is measured
-                ):      # str, '' where the frozen encoder can be heard
-    "Why a share of the frozen encoder's own masks cannot be mixed in"
-    if not model.dense_modes:
-        return f'{model.name} has no training-free features'
-    return '' if features == 'decoder' else 'there is no decoder beside which CLIP could be kept'
 
 # %% ../../nbs/eval/05_protocols.ipynb #n014
 def make_segmenter(model, # from `load_model`
@@ -240,7 +232,9 @@ def make_segmenter(model, # from `load_model`
         seg = Segmenter(model, names, background=background, size=p.size or None, window=p.window or None, kp=p.kp,
                         stride=p.stride or None, scales=p.scales, flip=p.flip, prompts=p.prompts or None, **kw)
     else:
-        if p.kp and (why := why_no_prior(model, kw.get('features', 'decoder'))):
+        if p.kp and not (model.dense_modes and kw.get('features', 'decoder') == 'decoder'):
+            alone = 'there is no decoder beside which CLIP could be kept'
+            why = alone if model.dense_modes else f'{model.name} has no training-free features'
             notes.append(f'kp {p.kp} left out: {why}')
             p = replace(p, kp=0.)
         seg = ProtocolSegmenter(model, names, p, background, words, **kw)

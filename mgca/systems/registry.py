@@ -100,6 +100,7 @@ def configure(overrides=(), # list of 'key=value' strings
         raise UserError(f'unknown setting {min(unknown)!r} of system {known["system"]}; use one of {", ".join(kinds)}')
     return checked(entry.cls.Config(**{**presets_for(entry.cls, known), **entry.preset, **known, **file_settings(found, entry, known)}))
 
+# %% ../../nbs/systems/07_registry.ipynb #n1081
 def presets_for(cls,   # subclass of `System`
                 known, # values already decided
                ):      # dict
@@ -122,6 +123,7 @@ def file_settings(found, # `Published`, or None
     settings = found.settings()
     return {k: v for k, v in settings.items() if k == 'model' or k not in known}
 
+# %% ../../nbs/systems/07_registry.ipynb #n1082
 def build(cfg, # configuration from `configure`
          ):    # `System`
     "The system of a configuration, with the weights of a released file if its model is one"

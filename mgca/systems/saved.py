@@ -10,7 +10,6 @@ __all__ = ['CARD', 'OLD', 'GONE', 'OLD_SYSTEMS', 'OLD_LEVELS', 'model_files', 's
 import json, os, re
 from dataclasses import asdict, fields
 from pathlib import Path
-import torch
 from fastcore.basics import patch
 from huggingface_hub import ModelHubMixin
 from safetensors.torch import load_file, save

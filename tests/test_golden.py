@@ -1,0 +1,184 @@
+"""Numbers of released code, met by what reads its checkpoints.
+
+Golden files lie in the folder that MGCA_GOLDEN names, or in shared/spec/golden beside the repository; without them the
+tests are skipped. Each holds names and shapes of a released state dict, formulas for weights and an image, and numbers
+that the released code made of them.
+"""
+import json
+import math
+import os
+import re
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mgca.core.base import UserError
+from mgca.core.processes import Processes
+from mgca.encoders.clip import encode_dense
+from mgca.eval.protocols import PROTOCOLS, ProtocolSegmenter
+from mgca.method.correspondence import gumbel_objects, sigmoid_objects, similarity
+from mgca.segment.refine import pamr
+from mgca.systems.registry import build, configure
+from mgca.systems.saved import load_model, save_model
+from mgca.systems.system import Batch
+from mgca.train.loop import train
+
+FOLDER = Path(os.environ.get('MGCA_GOLDEN', Path(__file__).resolve().parents[2]/'shared/spec/golden'))
+FILES = sorted(FOLDER.glob('tcl*.json')) if FOLDER.is_dir() else []
+pytestmark = pytest.mark.skipif(not FILES, reason=f'no golden files in {FOLDER.name}/; MGCA_GOLDEN names the folder')
+torch.set_num_threads(1)
+alone = Processes()
+
+def formula(name, shape, scalars): # the tensor of that name
+    if not shape:
+        return torch.tensor(scalars.get(name, .5 if name.endswith('gate') else 0.))
+    n = math.prod(shape)
+    w = np.sin(.7*(np.arange(n) % 10007) + sum(name.encode()) % 997)
+    if 'running_var' in name or len(shape) == 1 and name.endswith('weight'):
+        w = 1 + .1*w
+    elif len(shape) == 1:
+        w = .1*w
+    elif re.search('embedding|pos_embed|group_token', name):
+        w = .3*w
+    else:
+        w = w*math.sqrt(2/(n/shape[0]))
+    return torch.from_numpy(w.reshape(shape)).float()
+
+def formula_image(n, size): # (n,3,size,size) in [0,1]
+    b, c, y, x = np.ogrid[:n, :3, :size, :size]
+    return torch.from_numpy(.5 + .5*np.sin(.05*(x + 1)*(c + 1) + .03*y + 1.3*b)).float()
+
+def write_checkpoint(told, path): # as the repository does, with a configuration whose class is gone afterwards
+    module = types.ModuleType('nowhere_to_be_found')
+    exec('class Config(dict):\n    pass', module.__dict__)
+    sys.modules[module.__name__] = module
+    try:
+        config = module.Config(model='TCL')
+        config.told = 'secrets'
+        weights = {k: formula(k, shape, told['scalars']) for k, shape in told['state_dict'].items()}
+        held = dict(model=weights, optimizer=dict(state={0: torch.ones(2)}), scaler=dict(scale=65536.), config=config, step=50_000)
+        torch.save(held, path)
+    finally:
+        del sys.modules[module.__name__]
+    return path
+
+@pytest.fixture(scope='module', params=FILES, ids=lambda p: p.stem)
+def case(request, tmp_path_factory): # golden numbers, the system, its checkpoint, the batch that they are about
+    told = json.loads(request.param.read_text())
+    path = write_checkpoint(told, tmp_path_factory.mktemp('golden')/'tcl.pth')
+    with pytest.raises(ModuleNotFoundError):
+        torch.load(path, weights_only=False)
+    system = load_model(f'tcl:{path}')
+    tokens = torch.tensor(told['about']['tokens'])
+    tokens = F.pad(tokens, (0, system.enc.model.context_length - tokens.shape[1]))
+    x, n = formula_image(len(tokens), system.image_size), len(tokens)
+    with torch.no_grad():
+        raw = system.enc.model.encode_text(tokens)
+        emb = system.pixel_embeddings(x)
+    batch = Batch(system.frozen(x), [['']]*n, x*255, F.normalize(raw, dim=-1), torch.eye(n) > 0)
+    batch.more['noise'] = torch.full((n, emb.shape[-2]*emb.shape[-1]), .5)  # a hard mask is soft > .5
+    return told['numbers'], system, path, batch, raw, emb
+
+def meets(found, golden, name): # 2e-4 relative, and what float32 cannot do better
+    golden = torch.as_tensor(golden).double().flatten()
+    found = torch.as_tensor(found).double().flatten()[:len(golden)]
+    torch.testing.assert_close(found, golden, rtol=2e-4, atol=2e-6, msg=lambda m: f'{name}: {m}')
+
+def meets_somewhere(found, golden, name): # (P,K) candidates, of which the file does not say which
+    golden = torch.as_tensor(golden)
+    best = (found[:, :len(golden)] - golden).abs().amax(1).argmin()
+    meets(found[best], golden, name)
+
+def test_every_number_is_known(case):
+    known = {'text_emb', 'pixel_emb_0', 'pixel_emb_shape', 'soft_mask_0_1', 'soft_mask_mean', 'hard_mask_sum', 'area_loss',
+             'neg_area_loss', 'tclf_loss', 'tv_img_loss', 'tv_mask_loss', 'tcli_loss', 'pamr_0_1_row8', 'pamr_mean',
+             'inference_no_post_row20', 'inference_pamr_kp_row20'}
+    assert set(case[0]) <= known
+
+def test_embeddings_and_masks(case):
+    numbers, system, _, batch, raw, emb = case
+    meets(raw, numbers['text_emb'], 'text_emb')
+    assert list(emb.shape) == numbers['pixel_emb_shape']
+    meets_somewhere(emb[0].flatten(1).T, numbers['pixel_emb_0'], 'pixel_emb_0')
+    scales, sim = (system.logit_scales.mask_scale, system.logit_scales.mask_bias), similarity(emb, batch.text_emb)
+    with torch.no_grad():
+        soft, hard = sigmoid_objects(sim, *scales), gumbel_objects(sim[batch.pos], *scales, batch.more['noise'])
+    meets_somewhere(soft[0, 1].unflatten(-1, emb.shape[-2:]), numbers['soft_mask_0_1'], 'soft_mask_0_1')
+    meets(soft.mean(-1), numbers['soft_mask_mean'], 'soft_mask_mean')
+    meets(hard.sum(-1), numbers['hard_mask_sum'], 'hard_mask_sum')
+
+@pytest.mark.parametrize('pieces', [1, 2])
+def test_losses(case, pieces):
+    numbers, system, _, batch, _, _ = case
+    parts = [system(p) for p in batch.split(pieces)]
+    losses = system.loss({k: torch.cat([p[k] for p in parts]) for k in parts[0]}, batch, 1., alone)
+    theirs = dict(tcl_v='tcli_loss', tcl_f='tclf_loss', area='area_loss', area_neg='neg_area_loss', tv_emb='tv_img_loss',
+                  tv_mask='tv_mask_loss')
+    assert set(losses) == set(theirs)
+    for name, v in losses.items():
+        meets(v.detach(), numbers[theirs[name]], name)
+
+def test_refinement_and_prior(case):
+    "Step by step: PAMR at the size of the masks, then the mix with frozen CLIP's masks, then the enlargement"
+    numbers, system, _, batch, _, emb = case
+    x = batch.imgs/255
+    with torch.no_grad():
+        soft = system.scores(x, batch.text_emb, 'pixel')[0]
+        fine = pamr(F.interpolate(x, soft.shape[-2:], mode='bilinear', align_corners=True), soft)
+        prior = F.interpolate(system.prior_scores(x, batch.text_emb), soft.shape[-2:], mode='bilinear')
+        mixed = F.interpolate(.3*prior + .7*fine, x.shape[-2:], mode='bilinear')
+        plain = F.interpolate(soft, x.shape[-2:], mode='bilinear')
+    meets(fine[0, 1, 8], numbers['pamr_0_1_row8'], 'pamr_0_1_row8')
+    meets(fine[0].mean((1, 2)), numbers['pamr_mean'], 'pamr_mean')
+    meets(plain[0, 1, 20], numbers['inference_no_post_row20'], 'inference_no_post_row20')
+    meets(mixed[0, 1, 20], numbers['inference_pamr_kp_row20'], 'inference_pamr_kp_row20')
+
+def test_protocol(case):
+    "The segmenter of protocol tcl448 takes the same steps in the same order"
+    numbers, system, _, batch, _, _ = case
+    for refine, kp, name in (('none', 0., 'inference_no_post_row20'), ('pamr', .3, 'inference_pamr_kp_row20')):
+        rules = replace(PROTOCOLS['tcl448'], kp=kp)
+        seg = ProtocolSegmenter(system, ['a', 'b', 'c'], rules, 'tcl', unit='pixel', refine=refine)
+        seg.text = batch.text_emb
+        assert seg.threshold == (.4 if refine == 'pamr' else .5)
+        scores = seg.window_scores(batch.imgs[:1]/255)[0]
+        assert scores.shape[-2:] == batch.imgs.shape[-2:]
+        meets(scores[1, 20], numbers[name], name)
+
+def test_before_training(case):
+    "With its gates closed, and the block, norm and projection it was copied from, the decoder enlarges MaskCLIP and does nothing else"
+    _, system, path, batch, _, _ = case
+    fresh = type(system)(system.cfg, system.enc)
+    x = batch.imgs/255
+    with torch.no_grad():
+        want = F.interpolate(encode_dense(system.enc, x), fresh.pixel_embeddings(x).shape[-2:], mode='nearest')
+        torch.testing.assert_close(fresh.pixel_embeddings(x), want, rtol=1e-5, atol=1e-6)
+
+def test_goes_on_and_is_saved(case, tmp_path):
+    _, system, path, _, _, _ = case
+    cfg = configure(['batch=4', 'steps=2', 'microbatches=2', 'warmup=0', 'cached_features=0'], model=f'tcl:{path}')
+    assert (cfg.system, cfg.normalise, cfg.lr, cfg.scales) == ('tcl', 'imagenet', 7.5e-5, system.cfg.scales)
+    trained, log = train(cfg, tmp_path/'run', progress=False)
+    assert len(log) == 2 and all(r['loss'] is not None for r in log)
+    again = load_model(tmp_path/'run')
+    for k, v in trained.state_dict().items():
+        assert torch.equal(again.state_dict()[k], v), k
+    moved = [k for k, v in again.learned().items() if not torch.equal(v, system.learned()[k])]
+    assert any('convs' in k for k in moved) and not any('tail.block' in k for k in moved)  # at two steps of a first stage
+    save_model(trained, tmp_path/'copy')
+    config = json.loads((tmp_path/'copy/config.json').read_text())
+    (tmp_path/'copy/config.json').write_text(json.dumps({**config, 'encoder': 'another'}))
+    with pytest.raises(UserError, match='put the file back'):
+        load_model(tmp_path/'copy')
+
+def test_refuses_other_systems(case):
+    with pytest.raises(UserError, match='leave --system mgca out'):
+        configure(model=f'tcl:{case[2]}', system='mgca')
+    with pytest.raises(UserError, match='fits scales'):
+        build(configure(['scales=1'], model=f'tcl:{case[2]}'))
