@@ -1,23 +1,27 @@
 "README.md from nbs/index.ipynb: the text, the code blocks and the first picture; --check compares, --command NAME prints a command of it."
-import argparse, base64, json, re, sys
+import argparse
+import base64
+import json
+import re
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+KINDS = {'image/jpeg': 'overview.jpg', 'image/png': 'overview.png'} # of the picture -> its file in nbs/images
 
-def readme(): # markdown text, bytes of the picture or None
-    nb, parts, picture = json.loads((ROOT/'nbs/index.ipynb').read_text(encoding='utf-8')), [], None
+def readme(): # markdown text, dict of file name -> bytes of the picture
+    nb, parts, pictures = json.loads((ROOT/'nbs/index.ipynb').read_text(encoding='utf-8')), [], {}
     for cell in nb['cells']:
         src = ''.join(cell['source'])
         if cell['cell_type'] == 'markdown':
             parts.append(src)
         elif not re.search(r'^#\| *hide', src, re.M):
             parts.append(f"```python\n{re.sub(r'^#[|].*$', '', src, flags=re.M).strip()}\n```")
-        for out in cell.get('outputs', []):
-            data = out.get('data', {})
-            if 'image/png' in data:
-                picture = base64.b64decode(''.join(data['image/png']))
-                parts.append('![scenes, captions and masks](nbs/images/overview.png)')
-    return '\n\n'.join(p.strip() for p in parts) + '\n', picture
+        for data in (out.get('data', {}) for out in cell.get('outputs', [])):
+            for kind in [k for k in KINDS if k in data]:
+                pictures[KINDS[kind]] = base64.b64decode(''.join(data[kind]))
+                parts.append(f'![scenes, captions and masks](nbs/images/{KINDS[kind]})')
+    return '\n\n'.join(p.strip() for p in parts) + '\n', pictures
 
 def command(text, # README
             name, # 'run' or 'test'
@@ -27,22 +31,26 @@ def command(text, # README
         sys.exit(f'README.md has no command marked {name}')
     return found[1].strip()
 
+def check(text, pictures): # leaves with a message when something is out of date
+    if (ROOT/'README.md').read_text(encoding='utf-8') != text:
+        sys.exit('README.md is not what nbs/index.ipynb says; run python .ci/make_readme.py')
+    there = {p.name: p.read_bytes() for p in (ROOT/'nbs/images').glob('overview.*')}
+    if there != pictures:
+        sys.exit('nbs/images does not hold the picture of nbs/index.ipynb; run python .ci/make_readme.py')
+
+def write(text, pictures): # README.md and the picture, in the place of an older one
+    (ROOT/'README.md').write_text(text, encoding='utf-8')
+    (ROOT/'nbs/images').mkdir(exist_ok=True)
+    for old in (ROOT/'nbs/images').glob('overview.*'):
+        old.unlink()
+    for name, data in pictures.items():
+        (ROOT/'nbs/images'/name).write_bytes(data)
+
 if __name__ == '__main__':
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument('--check', action='store_true', help='fail when README.md is out of date')
     ap.add_argument('--command', help='print the command marked with this name')
     args = ap.parse_args()
-    path, png = ROOT/'README.md', ROOT/'nbs/images/overview.png'
     if args.command:
-        sys.exit(print(command(path.read_text(encoding='utf-8'), args.command)))
-    text, picture = readme()
-    if args.check:
-        if path.read_text(encoding='utf-8') != text:
-            sys.exit('README.md is not what nbs/index.ipynb says; run python .ci/make_readme.py')
-        if picture and png.read_bytes() != picture:
-            sys.exit('nbs/images/overview.png is not the picture of nbs/index.ipynb; run python .ci/make_readme.py')
-    else:
-        path.write_text(text, encoding='utf-8')
-        if picture:
-            png.parent.mkdir(exist_ok=True)
-            png.write_bytes(picture)
+        sys.exit(print(command((ROOT/'README.md').read_text(encoding='utf-8'), args.command)))
+    (check if args.check else write)(*readme())

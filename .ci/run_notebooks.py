@@ -19,7 +19,13 @@ from PIL import Image
 NBS = Path(__file__).resolve().parent.parent/'nbs'
 SKIP = re.compile(r'^#\| *(slow|cuda|net|eval: *false)\b', re.M)
 
-MANY = 2000 # colours of a picture that holds photographs or noise; drawings and curves have fewer
+COLOURS = 64 # of a drawing; it has more only where lines are smoothed
+
+def is_photo(picture, # PIL image in RGB
+            ):        # bool
+    "Are the commonest colours less than nine tenths of the picture?"
+    counts = sorted((n for n, _ in picture.getcolors(picture.width*picture.height)), reverse=True)
+    return sum(counts[:COLOURS]) < .9*sum(counts)
 
 def packed(picture, # PIL image
            kind,    # 'jpeg' or 'png'
@@ -28,20 +34,16 @@ def packed(picture, # PIL image
     if kind == 'jpeg':
         picture.save(buf, 'JPEG', quality=88, subsampling=0, optimize=True)
     else:
-        picture.quantize(64, Image.Quantize.MAXCOVERAGE).save(buf, 'PNG', optimize=True)
+        picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(buf, 'PNG', optimize=True)
     return base64.b64encode(buf.getvalue()).decode() + '\n'
 
 def shrink(data, # outputs of a cell by kind; changed in place
-           photos=True, # may photographs become JPEG?
           ):     # None
-    "Photographs as JPEG in full colour, drawings in 64 colours, where that is smaller"
+    "Photographs as JPEG in full colour, drawings in few colours, where that is smaller"
     if 'image/png' not in data:
         return
     picture = Image.open(io.BytesIO(base64.b64decode(data['image/png']))).convert('RGB')
-    many = picture.getcolors(MANY) is None
-    if many and not photos:
-        return
-    kind = 'jpeg' if many else 'png'
+    kind = 'jpeg' if is_photo(picture) else 'png'
     small = packed(picture, kind)
     if len(small) < .8*len(data['image/png']):
         del data['image/png']
@@ -56,7 +58,7 @@ def run(path, # notebook
             if cell.cell_type == 'code' and not SKIP.search(cell.source):
                 client.execute_cell(cell, i)
     for data in (o.get('data', {}) for c in nb.cells for o in c.get('outputs', [])):
-        shrink(data, photos=path.stem != 'index')  # the README shows a PNG
+        shrink(data)
     nbformat.write(nb, path)
     subprocess.run(['nbdev_clean', '--fname', str(path)], check=True)
     return time.time() - t0

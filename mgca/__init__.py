@@ -1,5 +1,5 @@
 "Open-vocabulary semantic segmentation learned from image-caption pairs: `from mgca import segment, load_model, configure`"
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Names a person types, and where they live. They are imported when they are first used: `import mgca` alone loads nothing.
 _PUBLIC = dict(load_model='systems.saved', save_model='systems.saved', configure='systems.registry', register='systems.registry',

@@ -5,7 +5,6 @@ import numpy as np
 import pytest, torch
 import torch.nn.functional as F
 from PIL import Image
-import mgca.segment.command as command
 import mgca.segment.files as files
 import mgca.segment.masks as masks
 import mgca.segment.photos as photos

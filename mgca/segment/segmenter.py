@@ -18,7 +18,6 @@ from ..systems.saved import load_model
 from .masks import Segmentation, none_label
 from .photos import read_image
 from .refine import add_resized, refine_scores, slide, to_input, winners, working_size
-from .refine import argmax_at, window_starts  # noqa: F401  (other floors know them from here)
 
 # %% ../../nbs/segment/03_segmenter.ipynb #n101
 def no_background(bg, # what a user gave

@@ -48,6 +48,8 @@ def check_settings(self:TCL): # None; raises `UserError`
     if not self.enc.aligned:
         raise UserError(f'TCL looks at masked images with the frozen encoder, and {self.enc.name} has no space that images and texts '
                         'share before training; use --model tiny or a CLIP, or --system object')
+    if self.cfg.shard:
+        raise UserError('TCL looks at masked images through the whole frozen encoder, which a spread one does not allow; use shard=0')
     super(TCL, self).check_settings()
 
 # %% ../../nbs/systems/05_tcl.ipynb #c013
@@ -69,11 +71,10 @@ def embed_captions(self:TCL,
                    mine,     # slice of this process
                    gather,   # `Processes`
                   ):         # (U,D) unit norm
-    "Each process encodes its own; a spread encoder is run by all together"
+    "Each process encodes its own"
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # TCL cuts long captions without a word
-        emb = encode_sentences(self.enc, captions if self.cfg.shard else captions[mine])
-    return F.normalize(emb if self.cfg.shard else gather(emb), dim=-1)
+        return F.normalize(gather(encode_sentences(self.enc, captions[mine])), dim=-1)
 
 # %% ../../nbs/systems/05_tcl.ipynb #c014
 @patch
