@@ -104,8 +104,9 @@ def test_killed_and_resumed(env, whole, tmp_path, kind):
     assert (out/'last/model.safetensors').read_bytes() == (whole/'last/model.safetensors').read_bytes()
 
 def test_two_processes_equal_one(env, tmp_path):
-    run(env, tmp_path/'one', seed=3, steps=5)
-    run(env, tmp_path/'two', seed=3, steps=5, start=[BIN/'torchrun', '--standalone', '--nproc_per_node', '2', '--no-python'])
+    run(env, tmp_path/'one', seed=3, steps=5, more=['precision=fp32'])
+    two = [BIN/'torchrun', '--standalone', '--nproc_per_node', '2', '--no-python']
+    run(env, tmp_path/'two', seed=3, steps=5, more=['precision=fp32'], start=two)
     assert np.allclose(losses(tmp_path/'one'), losses(tmp_path/'two'), atol=1e-5)
     one, two = (load_file(tmp_path/n/'last/model.safetensors') for n in ('one', 'two'))
     for k in one:
