@@ -1,8 +1,8 @@
 """Execute notebooks in place from a fresh kernel, cells flagged slow, cuda or net left as they are, then clean them.
 
-    python .ci/run_notebooks.py [data/02_nouns ...]
+    python .ci/run_notebooks.py [--slow] [data/02_nouns ...]
 
-Names are those below nbs/, without the ending; all notebooks when none is given.
+Names are those below nbs/, without the ending; all notebooks when none is given. With --slow, cells flagged slow run, too.
 """
 import base64
 import io
@@ -17,7 +17,9 @@ from nbclient import NotebookClient
 from PIL import Image
 
 NBS = Path(__file__).resolve().parent.parent/'nbs'
-SKIP = re.compile(r'^#\| *(slow|cuda|net|eval: *false)\b', re.M)
+def skipped(slow, # run cells flagged slow?
+           ):     # pattern of the cells that are left as they are
+    return re.compile(rf'^#\| *({"" if slow else "slow|"}cuda|net|eval: *false)\b', re.M)
 
 COLOURS = 64 # of a drawing; it has more only where lines are smoothed
 
@@ -50,12 +52,13 @@ def shrink(data, # outputs of a cell by kind; changed in place
         data[f'image/{kind}'] = small
 
 def run(path, # notebook
+        skip, # pattern of cells to leave
        ):     # seconds
     nb, t0 = nbformat.read(path, 4), time.time()
     client = NotebookClient(nb, timeout=1800, kernel_name='python3', resources={'metadata': {'path': str(path.parent)}})
     with client.setup_kernel():
         for i, cell in enumerate(nb.cells):
-            if cell.cell_type == 'code' and not SKIP.search(cell.source):
+            if cell.cell_type == 'code' and not skip.search(cell.source):
                 client.execute_cell(cell, i)
     for data in (o.get('data', {}) for c in nb.cells for o in c.get('outputs', [])):
         shrink(data)
@@ -74,6 +77,7 @@ def all_of_them(): # list of paths
     return sorted(p for p in NBS.rglob('*.ipynb') if not any(part.startswith('.') for part in p.relative_to(NBS).parts))
 
 if __name__ == '__main__':
-    for path in [named(n) for n in sys.argv[1:]] or all_of_them():
+    slow, names = '--slow' in sys.argv, [a for a in sys.argv[1:] if a != '--slow']
+    for path in [named(n) for n in names] or all_of_them():
         name = path.relative_to(NBS).with_suffix('')
-        print(f'{name}: {run(path):.0f} s', flush=True)
+        print(f'{name}: {run(path, skipped(slow)):.0f} s', flush=True)
