@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['DILATIONS', 'working_size', 'resize', 'to_input', 'window_starts', 'add_resized', 'slide', 'shifts', 'pamr_weights',
-           'pamr_round', 'pamr', 'refine_scores', 'between', 'enlarged', 'contenders', 'winners', 'argmax_at']
+           'pamr_round', 'pamr', 'refine_scores', 'between', 'enlarged', 'contenders', 'whole_winners', 'winners',
+           'argmax_at']
 
 # %% ../../nbs/segment/02_refine.ipynb #c004
 import numpy as np
@@ -187,6 +188,20 @@ def contenders(scores, # (C,h,w)
     floor = torch.stack([-highest(-s).amin(0) for s in scores.split(32)]).amax(0)
     return torch.cat([(highest(s) >= floor).flatten(1).any(1) for s in scores.split(32)]).nonzero()[:, 0]
 
+def whole_winners(scores, # (C,h,w)
+                  ids,    # (C,) class of each
+                  size,   # (H,W)
+                  budget, # numbers held enlarged at once
+                 ):       # (H,W) int64 best class, (H,W) its score
+    "Some classes at a time, enlarged to the whole image"
+    label, best = torch.zeros(size, dtype=torch.long), torch.full(size, -torch.inf)
+    few = max(1, budget//(size[0]*size[1]))
+    for part, which in zip(scores.split(few), ids.split(few)):
+        value, i = F.interpolate(part[None].float(), size, mode='bilinear', align_corners=False)[0].max(0)
+        value, i = value.cpu(), which[i].cpu()
+        label, best = torch.where(value > best, i, label), torch.maximum(value, best)
+    return label, best
+
 def winners(scores, # (C,h,w)
             size,   # (H,W)
             budget=2**22, # numbers held enlarged at once
@@ -195,6 +210,9 @@ def winners(scores, # (C,h,w)
     few = size[0]*size[1] <= 4*scores[0].numel()
     ids = torch.arange(len(scores), device=scores.device) if few else contenders(scores)
     some = scores[ids]
+    if size[0]*size[1] <= budget:  # some classes at a time are faster than tiles of all
+        yield slice(0, size[0]), slice(0, size[1]), *whole_winners(some, ids, size, 4*budget)
+        return
     for ys, xs in tiles(*size, max(1, budget//len(ids))):
         best, i = enlarged(some, size, ys, xs).max(0)
         yield ys, xs, ids[i].cpu(), best.cpu()
