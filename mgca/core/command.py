@@ -42,7 +42,8 @@ def command_parser(func, # a function with docments
     "Parameters become flags, their comments help"
     width = shutil.get_terminal_size((120, 30))[0]
     def tidy(prog): return argparse.HelpFormatter(prog, max_help_position=width//3, width=width)
-    parser = argparse.ArgumentParser(prog=prog, description=func.__doc__, formatter_class=tidy, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog=prog, description=func.__doc__, formatter_class=tidy, allow_abbrev=False,
+                                     epilog='--debug shows where an error arose; flags may be typed with dashes')
     parser.error = lambda message: leave(2, f'{prog}: {message}; see {prog} --help')
     told = docments(func)
     for name, p in inspect.signature(func).parameters.items():
