@@ -15,7 +15,8 @@ from ..core.base import UserError
 from ..data.nouns import NounLexicon
 from ..encoders.clip import encode_dense
 from ..encoders.lite import resized
-from ..encoders.prompts import encode_text, weights_state
+from ..encoders import prompts
+from ..encoders.prompts import weights_state
 from ..encoders.readings import MODES
 from ..encoders.towers import load_encoder
 from ..method.correspondence import false_negative_mask
@@ -113,7 +114,7 @@ def embed_texts(self:Grounding,
     new = [t for t in texts if t not in self.known]
     parts = 1 if self.cfg.shard else gather.world_size  # a spread encoder is run by all processes together
     shares = [new[k::parts] for k in range(parts)]
-    mine = [encode_text(self.enc, [t])[0] for t in shares[gather.rank % parts]]
+    mine = [prompts.encode_text(self.enc, [t])[0] for t in shares[gather.rank % parts]]
     if new:
         mine = torch.stack(mine) if mine else torch.zeros(0, self.enc.dim, device=self.device)
         found = mine if parts == 1 else gather(mine)
@@ -238,7 +239,7 @@ def encode_text(self:Grounding,
                 normalise_first=False, # CLIP's order of averaging prompts
                ):            # (C,D) unit norm
     "Words in prompts, through the frozen text tower"
-    return encode_text(self.enc, class_names, templates, normalise_first)
+    return prompts.encode_text(self.enc, class_names, templates, normalise_first)
 
 @patch(as_prop=True)
 def mean(self:Grounding): # (3,1,1) in [0,1]

@@ -82,6 +82,8 @@ def gradients(self:Run,
               progress, # share of the run done
              ):         # dict of loss values, rows; gradients are in the parameters
     "Forward and backward of one step"
+    if 'imgs' in self.system.needs and batch.imgs is None:
+        raise UserError(f'{self.cfg.system} wants the images beside their features; make the source with `data_source` of such a system')
     batch.x = batch.x.to(self.device, non_blocking=True)
     losses, out = self.net(self.system.prepare(batch, self.gather), progress, self.gather)
     sum(losses.values()).backward()
