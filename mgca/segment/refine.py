@@ -202,6 +202,7 @@ def whole_winners(scores, # (C,h,w)
         label, best = torch.where(value > best, i, label), torch.maximum(value, best)
     return label, best
 
+# %% ../../nbs/segment/02_refine.ipynb #w100
 def winners(scores, # (C,h,w)
             size,   # (H,W)
             budget=2**22, # numbers held enlarged at once
