@@ -34,7 +34,7 @@ def packed(picture, # PIL image
           ):        # base64 text
     buf = io.BytesIO()
     if kind == 'jpeg':
-        picture.save(buf, 'JPEG', quality=88, subsampling=0, optimize=True)
+        picture.save(buf, 'JPEG', quality=76, optimize=True, progressive=True)
     else:
         picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(buf, 'PNG', optimize=True)
     return base64.b64encode(buf.getvalue()).decode() + '\n'

@@ -33,7 +33,7 @@ def test_openings_differ():
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=name)
 def test_sizes_and_outputs(path):
-    assert path.stat().st_size <= 1_000_000
+    assert path.stat().st_size <= 500_000
     executed = 0
     for cell in cells(path):
         src = source(cell)
@@ -45,7 +45,7 @@ def test_sizes_and_outputs(path):
             data = out.get('data', {})
             text = json.dumps([out.get('text'), data.get('text/plain')])
             assert not MACHINE.search(text), f'a path of somebody\'s machine is kept under\n{src[:80]}'
-            assert len(''.join(data.get('image/png', ''))) <= 250_000
+            assert len(''.join(data.get('image/png', ''))) <= 90_000
     assert executed, 'not executed'
 
 @pytest.mark.parametrize('path', CHAPTERS, ids=name)
