@@ -56,6 +56,8 @@ def imported(path): # (top-level name, is it imported when the module is?)
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and not node.level:
             names = [node.module]
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == 'optional' and isinstance(node.args[0], ast.Constant):
+            names = [node.args[0].value]  # imported when needed, by `core.base.optional`
         for n in names:
             yield n.split('.')[0], id(node) in top
 

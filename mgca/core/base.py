@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['UMASK', 'ASSETS', 'PRECISIONS', 'UserError', 'make_dir', 'atomic_write', 'write_json', 'write_folder',
-           'replace_folder', 'fingerprint', 'weights_hash', 'asset_path', 'set_seed', 'pick_device', 'has_bf16',
-           'autocast_for', 'LargestTensor']
+           'replace_folder', 'fingerprint', 'weights_hash', 'asset_path', 'optional', 'set_seed', 'pick_device',
+           'has_bf16', 'autocast_for', 'LargestTensor']
 
 # %% ../../nbs/core/00_base.ipynb #c004
-import hashlib, json, os, random, shutil, tempfile
+import hashlib, importlib, json, os, random, shutil, tempfile
 from contextlib import contextmanager
 from pathlib import Path
 import numpy as np
@@ -128,6 +128,18 @@ def asset_path(name, # file name inside `mgca/assets`
 ASSETS = ('objects.json', 'sprites_google.webp', 'sprites_twitter.webp', 'sprites_fluent.webp',
           'mgca-tiny.json', 'mgca-tiny.safetensors', 'mgca-tiny-log.jsonl', 'benchmarks.json',
           'imagenet-names.safetensors', 'lite/model.safetensors', 'lite/config.json')
+
+# %% ../../nbs/core/00_base.ipynb #o101
+def optional(name,  # of a module
+             extra, # of this package that brings it
+             what,  # needs it, in words
+            ):      # the module
+    "A module that may be missing, or one line that says how to get it"
+    try:
+        return importlib.import_module(name)
+    except ImportError as e:
+        raise UserError(f"{what} needs {name}; install it with: pip install 'mgca[{extra}]', "
+                        f"or from a clone: pip install '.[{extra}]'") from e
 
 # %% ../../nbs/core/00_base.ipynb #c020
 def set_seed(seed, # any integer

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MODES', 'resize_positions', 'embed_patches', 'timm_tokens', 'any_size', 'gaussian_bias', 'in_projections',
-           'split_heads', 'queries_keys', 'mix_values', 'attend', 'branch', 'last_block', 'to_map', 'ClipTail',
+           'split_heads', 'queries_keys', 'mix_values', 'attend', 'branch', 'last_block', 'to_map', 'Tail', 'ClipTail',
            'TimmTail']
 
 # %% ../../nbs/encoders/01_readings.ipynb #c004
@@ -180,14 +180,9 @@ def to_map(tokens, # (B,T,D); the last h*w are the patches
     return tokens[:, -grid[0]*grid[1]:].transpose(1, 2).unflatten(2, grid)
 
 # %% ../../nbs/encoders/01_readings.ipynb #c030
-class ClipTail(nn.Module):
-    "Last block and head of open_clip's own ViT"
-    def __init__(self,
-                 vit, # open_clip VisionTransformer
-                ):
-        super().__init__()
-        self.block, self.pool = vit.transformer.resblocks[-1], vit.attn_pool
-        self.norm, self.proj = vit.ln_post, vit.proj
+class Tail(nn.Module):
+    "The last block of a ViT; subclasses add its library's head as `project`"
+    rope = None # rotary positions, for families that have them
 
     def forward(self,
                 x,    # (B,T,W) tokens entering the last block
@@ -195,7 +190,16 @@ class ClipTail(nn.Module):
                 grid, # (h,w)
                ):     # (B,T,W)
         "The last block in a dense reading"
-        return last_block(self.block, x, mode, grid)
+        return last_block(self.block, x, mode, grid, None if self.rope is None else self.rope.get_embed(shape=grid))
+
+class ClipTail(Tail):
+    "Last block and head of open_clip's own ViT"
+    def __init__(self,
+                 vit, # open_clip VisionTransformer
+                ):
+        super().__init__()
+        self.block, self.pool = vit.transformer.resblocks[-1], vit.attn_pool
+        self.norm, self.proj = vit.ln_post, vit.proj
 
     def project(self,
                 x, # (...,W) tokens after the last block
@@ -206,7 +210,7 @@ class ClipTail(nn.Module):
         return self.norm(x) @ self.proj
 
 # %% ../../nbs/encoders/01_readings.ipynb #c031
-class TimmTail(nn.Module):
+class TimmTail(Tail):
     "Last block and head of a timm ViT inside open_clip's TimmModel"
     def __init__(self,
                  visual, # open_clip TimmModel
@@ -215,14 +219,6 @@ class TimmTail(nn.Module):
         trunk = visual.trunk
         self.block, self.norm, self.rope = trunk.blocks[-1], trunk.norm, getattr(trunk, 'rope', None)
         self.pool, self.proj = trunk.attn_pool, nn.Sequential(trunk.fc_norm, trunk.head, visual.head)
-
-    def forward(self,
-                x,    # (B,T,W) tokens entering the last block
-                mode, # one of `MODES`
-                grid, # (h,w)
-               ):     # (B,T,W)
-        "The last block in a dense reading"
-        return last_block(self.block, x, mode, grid, None if self.rope is None else self.rope.get_embed(shape=grid))
 
     def project(self,
                 x, # (...,W) tokens after the last block
