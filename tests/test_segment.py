@@ -239,7 +239,7 @@ def test_88_megapixels_in_one_and_a_half_gib(tmp_path, mode):
     assert p.returncode == 0, p.stderr
     peak = float(p.stderr.split()[-1])
     print(f'9400 x 9400 pixels, {mode}: {peak:.2f} GiB at most')
-    assert peak < 1.6  # 1.45 where it was measured; libraries that are only imported differ by some tens of MiB
+    assert peak < 1.5
     assert json.loads((tmp_path/'o/big.json').read_text())['size'] == [9400, 9400]
 
 @pytest.mark.parametrize('x,says', [(torch.full((3, 4, 4), 200.), 'divide by 255'), (torch.full((3, 4, 4), -1.), 'undo its normalisation'),
