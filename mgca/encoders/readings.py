@@ -182,7 +182,12 @@ def to_map(tokens, # (B,T,D); the last h*w are the patches
 # %% ../../nbs/encoders/01_readings.ipynb #c030
 class Tail(nn.Module):
     "The last block of a ViT; subclasses add its library's head as `project`"
-    rope = None # rotary positions, for families that have them
+    def __init__(self,
+                 block, # last transformer block of a ViT
+                 rope=None, # module that gives rotary positions, for families that have them
+                ):
+        super().__init__()
+        self.block, self.rope = block, rope
 
     def forward(self,
                 x,    # (B,T,W) tokens entering the last block
@@ -197,9 +202,8 @@ class ClipTail(Tail):
     def __init__(self,
                  vit, # open_clip VisionTransformer
                 ):
-        super().__init__()
-        self.block, self.pool = vit.transformer.resblocks[-1], vit.attn_pool
-        self.norm, self.proj = vit.ln_post, vit.proj
+        super().__init__(vit.transformer.resblocks[-1])
+        self.pool, self.norm, self.proj = vit.attn_pool, vit.ln_post, vit.proj
 
     def project(self,
                 x, # (...,W) tokens after the last block
@@ -215,10 +219,9 @@ class TimmTail(Tail):
     def __init__(self,
                  visual, # open_clip TimmModel
                 ):
-        super().__init__()
         trunk = visual.trunk
-        self.block, self.norm, self.rope = trunk.blocks[-1], trunk.norm, getattr(trunk, 'rope', None)
-        self.pool, self.proj = trunk.attn_pool, nn.Sequential(trunk.fc_norm, trunk.head, visual.head)
+        super().__init__(trunk.blocks[-1], getattr(trunk, 'rope', None))
+        self.norm, self.pool, self.proj = trunk.norm, trunk.attn_pool, nn.Sequential(trunk.fc_norm, trunk.head, visual.head)
 
     def project(self,
                 x, # (...,W) tokens after the last block
