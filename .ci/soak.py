@@ -119,14 +119,14 @@ def disturbed(data, out, steps, pause): # list of events
         if done:
             return events
 
-def soak(minutes, folder): # None
+def soak(minutes, steps, folder): # None
     folder.mkdir(parents=True)
     data, rows = make_shards(folder/'shards'), []
-    t0 = time.time()
-    subprocess.run(command(data, folder/'try', 60), env=ENV, check=True, capture_output=True)
-    pace = (time.time() - t0)/60
-    steps = max(200, int(60*minutes/pace))
-    print(f'{1000*pace:.0f} ms a step, start included: {steps} steps', flush=True)
+    if not steps:
+        t0 = time.time()
+        subprocess.run(command(data, folder/'try', 60), env=ENV, check=True, capture_output=True)
+        steps = max(200, int(60*minutes*60/(time.time() - t0)))
+    print(f'{steps} steps', flush=True)
     whole = subprocess.Popen(command(data, folder/'whole', steps), env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     threading.Thread(target=watch, args=(whole, rows), daemon=True).start()
     t0, pause = time.time(), (30*minutes/60, 400*minutes/60)
@@ -135,7 +135,7 @@ def soak(minutes, folder): # None
     assert whole.wait() == 0
     a, b = folder/'whole', folder/'hurt'
     losses = [[json.loads(line)['loss'] for line in (f/'log.jsonl').read_text().splitlines()] for f in (a, b)]
-    late = by_minute(rows, 600*minutes/60)
+    late = by_minute(rows, min(600, 10*minutes))
     cards = [json.loads((f/'run.json').read_text()) for f in (a, b)]
     report = dict(steps=steps, minutes=round(hurt_for/60, 1), whole_minutes=round(rows[-1][0]/60, 1), events=events,
                   same_losses=losses[0] == losses[1], samples=cards[0]['samples'], same_counts=cards[0]['samples'] == cards[1]['samples'],
@@ -150,6 +150,7 @@ def soak(minutes, folder): # None
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--minutes', type=float, default=60)
+    p.add_argument('--steps', type=int, default=0, help='how many; as many as fit into the minutes when 0')
     p.add_argument('--out', default='soak')
     a = p.parse_args()
-    soak(a.minutes, Path(a.out))
+    soak(a.minutes, a.steps, Path(a.out))
