@@ -6,12 +6,13 @@
 __all__ = ['times_named', 'judged', 'study', 'one_run', 'study_table', 'pack', 'PhotoPanel', 'uploads', 'read_bytes']
 
 # %% ../../nbs/apps/02_photos.ipynb #c004
-import json, os, tempfile
+import os, tempfile
 from html import escape
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from ..core.base import UserError, optional, set_seed, write_folder, write_json
+from ..core.reading import read_json
 from ..data.nouns import NounLexicon
 from ..method.units import UNITS
 from ..systems.registry import build, configure
@@ -54,7 +55,7 @@ def study(file,    # JSON that grows with every run
          ):        # dict of name -> seed -> dict: seconds, and by unit what `judged` says
     "Train and judge, one run after the other; those in the file are not done again"
     file = Path(file)
-    done = json.loads(file.read_text()) if file.exists() else {}
+    done = read_json(file) if file.exists() else {}
     for name, seed in [(n, s) for s in seeds for n in runs]:
         if str(seed) in done.setdefault(name, {}):
             continue

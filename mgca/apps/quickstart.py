@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCENES', 'STEPS_A_MINUTE', 'HeldOut', 'cosines', 'predict_all', 'predict_styles', 'score', 'run_seed', 'gather',
-           'quick_settings', 'mgca_quickstart', 'main']
+           'quick_settings', 'check_asked', 'mgca_quickstart', 'main']
 
 # %% ../../nbs/apps/01_quickstart.ipynb #c004
 import time
@@ -12,9 +12,9 @@ from dataclasses import asdict
 import numpy as np
 import torch
 import torch.nn.functional as F
-from ..core.base import UserError, has_bf16, make_dir
-from ..core.command import run_command
-from ..data.scenes import SceneBenchmark
+from ..core.base import UserError, has_bf16, make_dir, output_file
+from ..core.command import run_command, tell
+from ..data.scenes import EVAL_SEED, SceneBenchmark
 from ..method.units import UNITS
 from ..systems.registry import DEFAULT, SYSTEMS, build, configure
 from ..systems.saved import save_model
@@ -123,6 +123,19 @@ def quick_settings(minutes, # time on two cores for one seed, roughly
     return dict(steps=steps, cached_features=max(500, min(8000, 12*steps)))
 
 # %% ../../nbs/apps/01_quickstart.ipynb #c033
+def check_asked(seeds,   # how many
+                minutes, # for one
+                seed,    # first one
+                scenes,  # held-out scenes a style
+               ):        # None; raises `UserError`
+    "What cannot end well is refused before any work"
+    if not (0 < seeds <= 1000 and 0 < scenes <= 10_000 and 0 < minutes <= 10_000):
+        raise UserError('--seeds, --scenes and --minutes must be positive, and at most 1000, 10000 and 10000; '
+                        f'got {seeds}, {scenes} and {minutes}')
+    if not 0 <= seed < EVAL_SEED - seeds:
+        raise UserError(f'--seed lies between 0 and {EVAL_SEED - seeds - 1}, got {seed}; larger ones stand for evaluation scenes')
+
+# %% ../../nbs/apps/01_quickstart.ipynb #n001
 def mgca_quickstart(out:str='mgca_quickstart', # output folder
                     seeds:int=1, # how many seeds to train
                     minutes:float=4, # rough time on two cores for one seed; training steps follow it
@@ -130,9 +143,10 @@ def mgca_quickstart(out:str='mgca_quickstart', # output folder
                     scenes:int=SCENES, # held-out scenes a style
                    ):
     "Train on captioned scenes, compare with MaskCLIP, write a report; no network, no data needed"
+    check_asked(seeds, minutes, seed, scenes)
     t0, out = time.time(), make_dir(out)
-    if seeds < 1 or scenes < 1 or minutes <= 0:
-        raise UserError('--seeds, --scenes and --minutes must be positive')
+    for name in ('report.html', 'report.json'):
+        output_file(out/name)  # now, not after the work
     settings = quick_settings(minutes)
     fresh = build(configure(seed=seed, **settings)).eval()
     held = {s: HeldOut(fresh, s, scenes) for s in STYLES}
@@ -144,8 +158,8 @@ def mgca_quickstart(out:str='mgca_quickstart', # output folder
                   miou=miou, boundary_f=edge)
     save_model(runs[0][SYSTEMS[DEFAULT].key][2], out/'model')
     write_report(out, report, report_pictures(runs[0], held, names))
-    print(text_table(table_rows(miou)))
-    print(f"{out/'report.html'}, {out/'report.json'} and a model for mgca_segment --model {out/'model'}: {time.time() - t0:.0f} s")
+    tell(text_table(table_rows(miou)))
+    tell(f"{out/'report.html'}, {out/'report.json'} and a model for mgca_segment --model {out/'model'}: {time.time() - t0:.0f} s")
 
 def main(): # None
     "Entry point of `mgca_quickstart`"

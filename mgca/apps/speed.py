@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch.utils.checkpoint import checkpoint
 from tqdm.auto import tqdm
-from ..core.base import LargestTensor, pick_device, set_seed, write_json
+from ..core.base import LargestTensor, output_file, pick_device, set_seed, write_json
 from ..core.command import run_command
 from ..core.processes import Processes
 from ..data.scenes import SceneBenchmark
@@ -226,6 +226,8 @@ def mgca_bench(json:str='', # write the numbers here
     "Time and ratios of each step, side by side in one run"
     set_seed(seed)
     device, groups = pick_device(device), []
+    if json:
+        output_file(json)  # now, not after the work
     for name, steps, rounds in tqdm(bench_groups(quick, device), disable=None):
         groups.append(dict(name=name, rows=side_by_side(steps, rounds, device)))
         print(name)

@@ -32,7 +32,7 @@ def make_dir(path, # folder to create, with parents
         raise UserError(f'folder {path} is not writable; choose another place')
     return path
 
-# %% ../../nbs/core/00_base.ipynb #n022
+# %% ../../nbs/core/00_base.ipynb #n000
 def output_file(path, # file that will be written, maybe after hours of work
                ):     # its `Path`, links followed; the folder is there
     "Say in one line, before the work, why a file can't be written"

@@ -34,7 +34,8 @@ def decode_photo(data, # bytes of an image file
                 ):     # PIL image RGB, upright; or `Trouble`
     "Decode one image"
     try:
-        with warnings.catch_warnings(action='ignore'):
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
             img = Image.open(io.BytesIO(data), formats=FORMATS)
             if img.width*img.height > MAX_PIXELS:
                 return Trouble('huge_image')
@@ -214,12 +215,12 @@ def table_source(path, # .csv or .tsv, UTF-8, with a header
                 ):     # `Source`
     "Captioned images listed in a table; paths are relative to it"
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f'{path}: no such file')
     csv.field_size_limit(ROW)
     try:
         with open(path, newline='', encoding='utf-8-sig', errors='surrogateescape') as f:
-            rows = list(table_rows(csv.DictReader(f, delimiter='\t' if path.suffix == '.tsv' else ','), path).items())
+            rows = table_rows(csv.DictReader(f, delimiter='\t' if path.suffix == '.tsv' else ','), path)
     except (OSError, csv.Error) as e:
         raise UserError(f'{path} cannot be read ({e}); is it a table in UTF-8 with a header?') from e
     if not rows:
@@ -227,11 +228,12 @@ def table_source(path, # .csv or .tsv, UTF-8, with a header
     units = [rows[i:i + block] for i in range(0, len(rows), block)]
     return Source(str(path), units, partial(read_rows, folder=path.parent), said_in_rows)
 
+# %% ../../nbs/data/03_captions.ipynb #n024
 def table_rows(rows, # `csv.DictReader`
                path, # of the table, for messages
-              ):     # dict of image -> list of captions
+              ):     # list of (path or URL, captions)
     "What a table holds; a row that is none is counted"
-    have, found = rows.fieldnames or (), {}
+    have, found, bad = rows.fieldnames or (), {}, 0
     where, caption = (next((n for n in names if n in have), None) for names in NAMES.values())
     if not where or not caption:
         raise UserError(f"{path}: needs the columns 'path' (or 'url') and 'caption', has {str(list(have))[:200]}")
@@ -239,9 +241,9 @@ def table_rows(rows, # `csv.DictReader`
         try:
             row = next(rows)
         except StopIteration:
-            return found
+            return [*found.items(), *[(Trouble('bad_row'), [])]*bad]
         except csv.Error:  # a quote that is not closed for a million characters
-            found[Trouble('bad_row')] = ['']
+            bad += 1
             continue
         said = found.setdefault(row[where] or '', [])
         if len(said) <= SAID[0]:  # more is refused as it is

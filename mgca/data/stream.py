@@ -99,7 +99,12 @@ def resume(self:Loader,
            state, # from `state`, possibly of a loader with another number of workers
           ):      # None
     "Go on after the last batch that was handed out, with the same number of streams"
-    self.turn, self.places = state['turn'], [dict(p) for p in state['places']]
+    turn, places = state['turn'], [dict(p) for p in state['places']]
+    numbers = [turn, *(v for p in places for k, v in p.items() if k not in ('counts', 'done'))]
+    numbers += [n for p in places for n in p.get('counts', {}).values()]
+    if not all(type(n) is int and n >= 0 for n in numbers) or not 0 <= turn < len(places) <= 4096:
+        raise ValueError('the places of the streams are no numbers')
+    self.turn, self.places = turn, places
 
 # %% ../../nbs/data/06_stream.ipynb #c022
 def captioned_batches(data='scenes', # 'scenes' or what `open_source` takes

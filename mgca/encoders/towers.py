@@ -164,7 +164,9 @@ def load_open_clip(name, # NAME (random weights), NAME/PRETRAINED, NAME/FILE, hf
             model, _, prep = open_clip.create_model_and_transforms(arch, **how)
     except Exception as e:  # torch, safetensors, open_clip and the hub's client each have their own kinds
         if weights and os.path.exists(weights):
-            raise UserError(f'{weights} does not hold weights of {arch}: {str(e)[:200]}') from e
+            unsafe = 'eights_only' in str(e) or 'eights only' in str(e)  # torch would advise to trust the file
+            why = 'it holds more than tensors; convert it to .safetensors where it can be trusted' if unsafe else str(e)[:200]
+            raise UserError(f'{weights} does not hold weights of {arch}: {why}') from e
         raise UserError(f'cannot load {name} ({type(e).__name__}): {where_to_get(arch, tag)}') from e
     mean, std = NORMS.get(normalise) or (prep.transforms[-1].mean, prep.transforms[-1].std)
     if normalise == 'model':

@@ -11,8 +11,8 @@ import os, sys
 from types import SimpleNamespace
 import numpy as np
 import torch
-from ..core.base import UserError, pick_device, set_seed, weights_hash, write_json
-from ..core.command import run_command
+from ..core.base import UserError, output_file, pick_device, set_seed, weights_hash, write_json
+from ..core.command import run_command, tell
 from ..core.processes import leave_group, processes
 from ..encoders.towers import NORMS
 from ..systems.saved import load_model
@@ -82,7 +82,7 @@ def flags_given(o, # namespace of the command's flags
                ):  # dict of rule -> value for those that were given
     "Which rules did the user set?"
     given = {k: v for k, v in vars(o).items() if v and k in ('size', 'window', 'stride', 'prompts', 'flip')}
-    if o.kp >= 0:
+    if o.kp != -1:
         given['kp'] = o.kp
     if o.names and (o.all or o.data in ROWS):
         given['names'] = o.names
@@ -131,12 +131,16 @@ def check_flags(o, # namespace of the command's flags
                 p, # `Protocol` from `settle`
                ):  # None; raises `UserError`
     "What cannot end well"
-    if o.batch < 1:
-        raise UserError(f'--batch must be at least 1, got {o.batch}')
+    if not 1 <= o.batch <= 1024:
+        raise UserError(f'--batch must be at least 1 and at most 1024, got {o.batch}')
+    if o.limit < 0:
+        raise UserError(f'--limit must not be negative, got {o.limit}; 0 stands for all images')
     if o.all and not o.root:
         raise UserError('--all needs --root DIR, the folder above the benchmarks')
     if o.table and o.split != 'val':
         raise UserError('a table holds results on validation splits; leave --table or --split out')
+    for path in filter(None, (o.json, o.table)):
+        output_file(path)  # now, not after the work
     if o.table and p.name != 'native':
         our_rows(o.table, heading(p.name, p.version, protocol_hash(spelled_out(p))))
 
@@ -181,21 +185,21 @@ def report(o, # namespace of the command's flags
     names = p.names if o.data in ROWS else o.names
     dataset = None if o.all else load_benchmark(o.data, o.root, o.styles, o.split, names)
     model = load_model(o.model, device, normalise=p.normalise if p.normalise in NORMS else 'model')
-    def tell(line):
+    def say_once(line):
         if gather.rank == 0:
-            print(line)
+            tell(line)
     def run(dataset, key):
         alone = not o.all or has_background(dataset.class_names)  # with --all, background flags go where there is one
         r = run_one(dataset, key, model, p, choices, asked and alone, o.sweep and alone, o.limit,
                     model.device, o.seed, o.batch)
         r['config'].update(model=o.model, device=str(model.device), seed=o.seed, processes=gather.world_size)
         for line in say(r, choices):
-            tell(line)
+            say_once(line)
         so_far[key] = r
         if o.all and o.json and gather.rank == 0:
             write_json(o.json, dict(benchmarks=so_far, unfinished=True))
         return r
-    result = run_all(o.root, p.names, o.split, run, tell) if o.all else run(dataset, o.data)
+    result = run_all(o.root, p.names, o.split, run, say_once) if o.all else run(dataset, o.data)
     if gather.rank == 0:
         keep(o, result, model)
 

@@ -8,13 +8,13 @@ __all__ = ['samples', 'Laps', 'predictions', 'scan', 'joined', 'evaluate', 'Pred
 # %% ../../nbs/eval/07_evaluate.ipynb #c004
 import time
 from dataclasses import replace
-from itertools import islice
 import numpy as np
 import torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from ..core.base import UserError
 from ..core.processes import processes
+from ..segment.photos import together
 from mgca.eval.metrics import (
     THRESHOLDS, bootstrap_interval, boundary_fscore, confusion, finish_sweep, image_counts, summarise, sweep_counts,
     sweep_mious)
@@ -75,7 +75,7 @@ def scan(predict, # function image -> labels; with `thresholds` a `Predictor`
     conf = torch.zeros(n, n + 1, dtype=torch.long, device=device)
     bar = iter(tqdm(samples(dataset, ids), total=len(ids), desc=dataset.name, disable=None if progress else True))
     lap = Laps('reading', 'model', 'metric')
-    while some := list(islice(bar, batch)):
+    for some in together(bar, lambda sample: sample[2].size//3, batch):
         lap('reading')
         found = predictions(predict, [img for _, _, img, _ in some], thresholds is not None)
         lap('model')
@@ -90,6 +90,7 @@ def scan(predict, # function image -> labels; with `thresholds` a `Predictor`
             one = confusion(pred, gt, n)
             conf += one
             images.append((i, image_counts(one), boundary_fscore(pred, gt)))
+        some.clear()
         lap('metric')
     return dict(conf=conf.cpu(), swept=None if swept is None else swept.cpu(), images=images, clock=lap.seconds)
 
@@ -119,6 +120,8 @@ def evaluate(predict, # function (H,W,3) uint8 image -> (H,W) int labels
              seed=0,  # of the bootstrap
             ):        # dict: `joined`'s, seconds
     "Accumulate the metric over a data set, over all processes"
+    if limit is not None and limit < 0:
+        raise UserError(f'limit must not be negative, got {limit}; None stands for all images')
     gather, t0 = processes(), time.time()
     total = min(len(dataset), limit or len(dataset))
     ids = range(gather.rank, total, gather.world_size)

@@ -6,13 +6,14 @@
 __all__ = ['MASK_COLUMNS', 'FolderBenchmark', 'hub_names', 'hub_rows', 'HFBenchmark', 'load_scenes', 'load_benchmark']
 
 # %% ../../nbs/eval/03_own.ipynb #c004
+import os
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from ..core.base import UserError, optional
 from ..data.drawings import SEEN, UNSEEN
 from ..data.scenes import SceneBenchmark
-from ..segment.photos import PHOTOS, read_image
+from ..segment.photos import PHOTOS, decoding, read_image
 from .labels import read_names, same_size, to_classes
 from .readers import Dataset, ROWS, fit_names, open_benchmark
 
@@ -25,7 +26,7 @@ class FolderBenchmark(Dataset):
                 ):
         self.root = root = Path(root)
         for part in ('images', 'labels', 'classes.txt'):
-            if not (root/part).exists():
+            if not os.path.isdir(root/part) if part != 'classes.txt' else not os.path.lexists(root/part):
                 raise UserError(f'{root/part} is missing; a folder data set needs images/, labels/ and classes.txt')
         class_names = read_names(root/'classes.txt')
         if names:
@@ -33,6 +34,10 @@ class FolderBenchmark(Dataset):
         photos = sorted(p for p in (root/'images').iterdir() if p.suffix.lower() in PHOTOS)
         if not photos:
             raise UserError(f"{root/'images'} holds no images")
+        first = {}
+        for p in photos:
+            if first.setdefault(p.stem, p) != p:
+                raise UserError(f'{first[p.stem]} and {p.name} would share the label map {p.stem}.png; rename one of them')
         files = [(p.stem, p, root/'labels'/f'{p.stem}.png') for p in photos]
         super().__init__(root.name, class_names, files)
 
@@ -51,6 +56,8 @@ def hub_rows(spec, # REPO[:split], or a local folder[:split]
             ):     # rows that can be indexed, their split
     "A data set of the hub, the cache or a folder"
     datasets, (repo, _, split) = optional('datasets', 'hub', f'hf:{spec}'), spec.partition(':')
+    datasets.logging.set_verbosity(50)  # beside our own lines, theirs would be noise
+    datasets.disable_progress_bars()
     try:
         found = datasets.load_dataset(repo, split=split or None)
     except Exception as e:  # the library, the network and the file system have kinds of their own
@@ -95,13 +102,14 @@ def __getitem__(self:HFBenchmark,
     "One row, checked like a file"
     if not 0 <= i < len(self):
         raise IndexError(i)
-    row, name = self.rows[i], f'{self.name}[{i}]'
+    name = f'{self.name}[{i}]'
+    with decoding(name):
+        row = self.rows[i]
     img, stored = read_image(row[self.image]), np.asarray(row[self.mask])
     if stored.ndim != 2:
         raise UserError(f'{name}: column {self.mask} is no map of class indices; its shape is {stored.shape}')
-    labels = to_classes(stored, len(self.class_names), name)
-    same_size(labels, img, f'{name}, column {self.mask},', self.image)
-    return name, img, labels
+    same_size(stored, img, f'{name}, column {self.mask},', self.image)
+    return name, img, to_classes(stored, len(self.class_names), name)
 
 # %% ../../nbs/eval/03_own.ipynb #c013
 def load_scenes(styles, # drawing styles: seen or unseen

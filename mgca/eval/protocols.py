@@ -7,12 +7,13 @@ __all__ = ['PROTOCOLS', 'Protocol', 'rules_on', 'protocol_hash', 'spelled_out', 
            'reading_rule', 'plain_resize', 'pad_both', 'ProtocolSegmenter', 'label_map', 'make_segmenter']
 
 # %% ../../nbs/eval/05_protocols.ipynb #c004
+import os
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from ..core.base import UserError, fingerprint
+from ..core.reading import read_text
 from ..encoders.prompts import PROMPTS
 from ..segment.refine import argmax_at, working_size
 from ..segment.segmenter import Segmenter
@@ -74,7 +75,7 @@ def spelled_out(p, # `Protocol`
     if variant:
         lists = dict(facts()['names'], replace=variant['replace'], background=variant['background'])
     else:
-        lists = Path(p.names).read_text(encoding='utf-8') if Path(p.names).is_file() else p.names
+        lists = read_text(p.names) if os.path.isfile(p.names) else p.names
     prompts = PROMPTS.get(p.prompts, p.prompts) if isinstance(p.prompts, str) else p.prompts
     return dict(asdict(p), prompts=prompts, word_lists=protocol_hash(dict(lists=lists)))
 

@@ -7,9 +7,11 @@ __all__ = ['VOC', 'CONTEXT', 'OBJECT', 'ADE', 'ROWS', 'SPLITS', 'Row', 'places',
            'fit_names', 'open_benchmark']
 
 # %% ../../nbs/eval/02_readers.ipynb #c004
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from ..core.base import UserError
+from ..core.reading import read_text
 from ..segment.photos import read_image
 from .labels import TABLES, class_names, read_labels, same_size, to_classes
 
@@ -92,7 +94,7 @@ def find_base(key,  # one of the eight
     row, root = ROWS[key], Path(root)
     if split not in SPLITS:
         raise UserError(f'split {split!r} is not train or val')
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise UserError(f'{root} is no folder; give the one that holds {row.tops[0].split("/")[0]} as --root')
     other = {'2012': '2010', '2010': '2012'}.get(row.tops[0][-4:], 'no other year')
     folders = places(row, row.images, split)
@@ -116,7 +118,7 @@ def list_names(key,  # one of the eight
         found = (p for p in images.rglob(f'*{row.image_end}') if not p.name.startswith('.'))
         names = sorted(str(p.relative_to(images))[:-len(row.image_end)] for p in found)
     elif path.is_file():
-        names = [line.strip() for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
+        names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     elif 'Context' in row.listing:
         raise UserError(f'{path} is missing; run mgca_eval prepare {key} --root DIR, which writes it')
     else:
@@ -155,9 +157,8 @@ class Dataset:
                    ):  # (name, (H,W,3) uint8 image, (H,W) int64 labels)
         name, path, mask = self.files[i]
         img, stored = read_image(path), read_labels(mask)
-        labels = to_classes(stored, len(self.class_names), mask, self.table)
-        same_size(labels, img, mask, path)
-        return name, img, labels
+        same_size(stored, img, mask, path)
+        return name, img, to_classes(stored, len(self.class_names), mask, self.table)
 
 # %% ../../nbs/eval/02_readers.ipynb #c025
 def fit_names(names, # list of class names

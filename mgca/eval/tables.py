@@ -7,13 +7,13 @@ __all__ = ['versions', 'check_sweep', 'is_whole', 'what_differs', 'settings', 'n
            'fill_row', 'write_table', 'percents', 'say']
 
 # %% ../../nbs/eval/06_tables.ipynb #c004
-import platform, sys
+import os, platform, re, sys
 from dataclasses import asdict, replace
 from importlib.metadata import version
-from pathlib import Path
 import numpy as np
 import torch
 from ..core.base import UserError, atomic_write
+from ..core.reading import read_text
 from ..encoders.towers import NORMS
 from .labels import facts, has_background
 from .protocols import rules_on, spelled_out
@@ -103,16 +103,18 @@ def our_rows(path,    # table made before, or a path that does not exist
              width=0, # cells a row; 0 for any
             ):        # dict of (system, post) -> list of cells
     "Our rows of a table made before"
-    if not Path(path).exists():
+    if not os.path.lexists(path):
         return {}
-    lines = Path(path).read_text(encoding='utf-8').splitlines()
+    lines = read_text(path).splitlines()
     if lines[:1] != [head]:
         other = lines[0].lstrip('# ') if lines else 'nothing'
         raise UserError(f'{path} holds another protocol ({other}); '
                         'results of different protocols never share a table, choose another --table')
     rows = [[c.strip() for c in line.strip('|').split('|')] for line in lines if line.startswith('| **')]
-    if width and any(len(r) != width for r in rows):
+    if any(len(r) != (width or max(2, len(r))) for r in rows):
         raise UserError(f'{path} has other columns; choose another --table')
+    for cell in (c for r in rows for c in r[2:-1] if c and not re.fullmatch(r'\d+\.\d+( \(\d+ of the images\))?', c)):
+        raise UserError(f'{path} holds {cell[:40]!r} where a number should be; mend it, or choose another --table')
     return {(r[0], r[1]): r for r in rows}
 
 # %% ../../nbs/eval/06_tables.ipynb #c010
@@ -141,7 +143,7 @@ def write_table(path,    # markdown file
     keys = list(ROWS if eight else results)
     columns = [ROWS[k].title if eight else results[k]['config']['set'] for k in keys]
     head, width = heading(r['protocol'], r['protocol_version'], r['protocol_hash']), len(columns) + 4
-    ours = our_rows(path, head, width)
+    label, ours = label.replace('|', '/'), our_rows(path, head, width)
     row = ours.setdefault((f'**{label}**', post), [f'**{label}**', post, *['']*len(columns), '', 'this project'])
     fill_row(row, results, keys, eight)
     theirs = published_rows(r['protocol']) if eight else []

@@ -97,16 +97,19 @@ def save_segmentation(seg,  # `Segmentation`
                       format='png', # 'png', or 'coco' for annotations beside the pictures
                      ):     # dict written to `stem`.json
     "Label map with palette, overlay and areas: all of them or none"
-    folder = make_dir(Path(stem).parent)
-    tmp = Path(tempfile.mkdtemp(dir=folder, prefix='.mgca-'))
+    if format not in ('png', 'coco'):
+        raise UserError(f'unknown format {format!r}; use png or coco')
+    folder, tmp = make_dir(Path(stem).parent), None
     try:
+        tmp = Path(tempfile.mkdtemp(dir=folder, prefix='.mgca-'))
         info = write_files(seg, tmp, photo, format)
         publish({tmp/e: Path(f'{stem}{e}') for e in endings(format)})
         return info
     except OSError as e:
         raise UserError(f'the files {stem}.* cannot be written ({e.strerror or e})') from e
     finally:
-        shutil.rmtree(tmp, ignore_errors=True)
+        if tmp:
+            shutil.rmtree(tmp, ignore_errors=True)
 
 # %% ../../nbs/segment/04_files.ipynb #n112
 def read_dict(path, # of a JSON file
@@ -131,5 +134,6 @@ def may_write(stem,   # output path without ending
         return False
     if '.coco.json' not in there:
         return True
-    coco, named = read_dict(f'{stem}.coco.json'), [dict(id=i + 1, name=c) for i, c in enumerate(ours['classes'])]
+    coco, names = read_dict(f'{stem}.coco.json'), ours['classes'] if isinstance(ours['classes'], dict) else ()
+    named = [dict(id=i + 1, name=c) for i, c in enumerate(names)]
     return set(coco) == {'images', 'categories', 'annotations'} and coco['categories'] == named

@@ -189,6 +189,8 @@ def rle_decode(rle, # dict(size=[H,W], counts=list or compressed text)
               ):    # (H,W) bool
     "The mask behind a run-length encoding"
     counts = rle_ints(rle['counts']) if isinstance(rle['counts'], str) else rle['counts']
+    if sum(counts) != np.prod(rle['size']) or min(counts, default=0) < 0:
+        raise UserError(f"run lengths of {sum(counts)} pixels for a mask of {rle['size']}; is it damaged?")
     return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(rle['size'], order='F')
 
 # %% ../../nbs/segment/01_masks.ipynb #c031

@@ -7,7 +7,7 @@ __all__ = ['RENAMED', 'PUBLISHED', 'renamed', 'why_not', 'clip_sizes', 'clip_of'
            'tcl_state']
 
 # %% ../../nbs/systems/06_published.ipynb #c004
-import math, re
+import math, os, re
 from collections import Counter
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from ..core.base import UserError, fingerprint
 from ..core.pickled import read_pickled
 from ..encoders.clip import ClipEncoder
 from ..encoders.towers import NORMS
+from .config import MOST
 from .tcl import TCL
 
 # %% ../../nbs/systems/06_published.ipynb #c111
@@ -94,7 +95,10 @@ class Published:
     def __init__(self,
                  path, # of the file
                 ):
-        self.path = Path(path).expanduser().resolve()
+        try:
+            self.path = Path(path).expanduser().resolve()
+        except (RuntimeError, OSError, ValueError) as e:
+            raise UserError(f'{self.prefix}:{str(path)[:100]} names no file ({e})') from e
 
     def settings(self): # dict for `configure`
         "What follows from the file"
@@ -122,7 +126,7 @@ PUBLISHED['tcl'] = PublishedTCL
 @patch(as_prop=True)
 def state(self:PublishedTCL): # dict of our name -> float tensor
     "Its tensors"
-    if not self.path.is_file():
+    if not os.path.isfile(self.path):
         raise UserError(f'{self.path}: no such file of released weights; if it has moved, write its place into `model` of config.json')
     return tcl_state(self.path, self.path.stat().st_mtime_ns)
 
@@ -131,6 +135,8 @@ def settings(self:PublishedTCL): # dict for `configure`
     "Sizes of the decoder, ImageNet's normalisation, TCL's own learning rate, and which weights these were"
     state = self.state
     layers = 1 + max(int(k.split('.')[2]) for k in state if k.startswith('decoder.layers.'))
+    if layers > MOST:
+        raise UserError(f'{self.path} is no checkpoint of TCL as it was released: it has {layers} layers')
     some = {k: v.flatten()[::v.numel()//64 + 1].double().tolist() for k, v in state.items() if k.startswith('clip.')}
     return dict(Published.settings(self), normalise='imagenet', lr=7.5e-5, scales=(2,)*layers, encoder=fingerprint(some),
                 kernel=state['decoder.layers.0.convs.0.conv.weight'].shape[-1])
@@ -143,18 +149,20 @@ def tcl_state(path, # of the file
     "A released checkpoint of TCL in our names"
     found = read_pickled(path)
     theirs = dict.get(found, 'model') if isinstance(found, dict) else None
-    if not isinstance(theirs, dict) or not all(isinstance(v, torch.Tensor) for v in theirs.values()):
+    if not isinstance(theirs, dict) or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in theirs.items()):
         raise UserError(f"{path} holds no dict of tensors called 'model'; is it a checkpoint of TCL?")
     names = {k: renamed(k) for k in theirs}
     twice = [k for k, n in Counter(names.values()).items() if n > 1]
     wrong = next((k for k, new in names.items() if new is None), None) or next((k for k in names if names[k] in twice), None)
+    if sum(v.numel()*v.element_size() for v in theirs.values()) > 4*os.path.getsize(path):
+        raise UserError(f'{path} is no checkpoint of TCL as it was released: its tensors claim more than the file holds')
     if wrong:
         raise UserError(f'{path} is no checkpoint of TCL as it was released: {str(wrong)[:100]!r} is not part of one')
     state = {names[k]: v.float() for k, v in theirs.items()}
     start = torch.tensor(math.log(1/.07))
     state['logit_scales.log_scale'] = torch.stack([state.pop(k, start) for k in TCL.levels])  # only training needs them
     for key in ('clip.visual.conv1.weight', 'clip.token_embedding.weight', 'decoder.layers.0.convs.0.conv.weight'):
-        if key not in state:
+        if key not in state or state[key].ndim < 2:
             raise UserError(f'{path} is no whole checkpoint of TCL: {next((k for k in names if names[k] == key), key)} is missing')
     return state
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from importlib.metadata import entry_points
 from ..core.base import UserError
 from .coarse import ImageLevel, ObjectLevel
-from .config import checked, declared
+from .config import checked, declared, shown
 from .mgca import MGCA, MGCCL
 from .published import published
 from .tcl import TCL
@@ -76,11 +76,11 @@ def parse_setting(text,  # 'key=value'
     key, eq, value = text.partition('=')
     key = key.replace('-', '_')
     if not eq or key not in kinds:
-        raise UserError(f'unknown setting {text!r}; use key=value with a key among {", ".join(kinds)}')
+        raise UserError(f'unknown setting {shown(text)}; use key=value with a key among {", ".join(kinds)}')
     try:
         return key, tuple(map(int, value.split(','))) if kinds[key] is tuple else kinds[key](value)
     except ValueError as e:
-        raise UserError(f'setting {key} wants {kinds[key].__name__}, got {value!r}') from e
+        raise UserError(f'setting {key} wants {kinds[key].__name__}, got {shown(value)}') from e
 
 # %% ../../nbs/systems/07_registry.ipynb #n108
 def configure(overrides=(), # list of 'key=value' strings

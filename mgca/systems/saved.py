@@ -14,6 +14,7 @@ from fastcore.basics import patch
 from huggingface_hub import ModelHubMixin
 from safetensors.torch import load_file, save
 from ..core.base import UserError, asset_path, write_folder
+from ..core.bounded import Trouble, read_file
 from .config import checked
 from .published import why_not
 from .registry import DEFAULT, build, configure, find_system
@@ -96,7 +97,10 @@ def read_json(path, # file that should hold a JSON object
              ):     # dict
     "A JSON object, or one line"
     try:
-        found = json.loads(Path(path).read_text(encoding='utf-8'))
+        data = read_file(path)
+        if isinstance(data, Trouble):
+            raise OSError(data.replace('_', ' '))
+        found = json.loads(data)
     except (OSError, ValueError, RecursionError) as e:
         raise UserError(f'{path} cannot be read ({type(e).__name__}: {str(e)[:100]}); '
                         'take an older step-* folder beside it, or train again') from e
@@ -108,6 +112,8 @@ def read_tensors(path, # .safetensors file
                 ):     # dict of name -> tensor
     "Tensors, or one line"
     try:
+        if not os.path.isfile(path):
+            raise OSError('there is no such file')
         return load_file(path)
     except Exception as e:  # safetensors and the file system have kinds of their own
         raise UserError(f'{path} cannot be read ({type(e).__name__}: {str(e)[:100]}); '
@@ -120,7 +126,10 @@ def read_model(path, # folder with config.json and model.safetensors
     path = Path(path)
     saved, weights = read_json(path/'config.json'), read_tensors(path/'model.safetensors')
     if 'system' not in saved and isinstance(saved.get('objective'), str):
-        saved, weights = from_0_1(saved, weights)
+        try:
+            saved, weights = from_0_1(saved, weights)
+        except (ValueError, TypeError, IndexError) as e:
+            raise UserError(f'{path} is no whole model of version 0.1.0 ({e}); train again') from e
     if not isinstance(saved.get('system'), str):
         raise UserError(f'{path}/config.json names no system; is this a model of mgca?')
     model = build(parse_config(saved, path/'config.json'))
@@ -135,17 +144,20 @@ def saved_in(folder, # of a model or of a run
             ):       # list of folders, the likeliest first
     "Where a model may lie: here, as the last checkpoint, as an older one, or as what a killed save has moved aside"
     path = Path(folder)
-    return [path, path/'last', *sorted(path.glob('step-*'), reverse=True), path.parent/f'.old-{path.name}']
+    steps = sorted(path.glob('step-*'), reverse=True) if os.path.isdir(path) else ()
+    return [path, path/'last', *steps, path.parent/f'.old-{path.name}']
 
 def find_model(name, # folder of a model or of a run, or a hub id
                revision=None, # branch, tag or commit on the hub
               ):     # folder that holds config.json, or None
     "Where a saved model lies"
     path = Path(name)
+    if '\0' in str(name):
+        raise UserError('a name of a model cannot hold a zero character')
     for p in saved_in(path):
-        if (p/'config.json').is_file():
+        if os.path.isfile(p/'config.json'):
             return p
-    if path.exists():
+    if os.path.exists(path):
         raise UserError(f'{path} holds no config.json; give the --out folder of mgca_train')
     if not re.fullmatch(r'[\w.-]+/[\w.-]+', str(name)):
         return None

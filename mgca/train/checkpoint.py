@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save
 import mgca
 from ..core.base import UserError, atomic_write, make_dir, write_folder, write_json
+from ..core.bounded import read_file
 from ..systems.saved import model_files, read_json, read_tensors, saved_in
 from ..systems.system import whole
 
@@ -37,6 +38,8 @@ def unpack_optimiser(opt,   # torch optimiser
     for key, v in packed.items():
         name, what = key.split('|')
         p = params[name]
+        if v.shape != p.shape and what != 'step' or not v.isfinite().all():
+            raise ValueError(f'{key} has another shape, or is not finite')
         opt.state[p][what] = v.clone() if what == 'step' else split_like(v.to(p.device, copy=True), p)
 
 def split_like(t, # whole tensor
@@ -87,7 +90,7 @@ def step_of(folder, # maybe a checkpoint
            ):       # steps done, or None when it is none of ours
     "How far a checkpoint is"
     try:
-        step = json.loads((folder/'state.json').read_text())['step']
+        step = json.loads(read_file(folder/'state.json'))['step']
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return step if isinstance(step, int) and not isinstance(step, bool) and step >= 0 else None
@@ -195,11 +198,11 @@ def damage(folder, # checkpoint
           ):       # None, or what is wrong with its files, in words
     "Are the files what was written?"
     try:
-        sums = json.loads((folder/'checksums.json').read_text())
+        sums = json.loads(read_file(folder/'checksums.json'))
         for name, was in sums.items():
-            if hashlib.sha256((folder/name).read_bytes()).hexdigest() != was:
+            if not (folder/name).is_file() or hashlib.sha256((folder/name).read_bytes()).hexdigest() != was:
                 return f'{name} has changed since it was saved'
-    except (OSError, ValueError, AttributeError, TypeError) as e:
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as e:
         return f'{getattr(e, "filename", None) or "checksums.json"} is missing or cannot be read'
     return None
 
@@ -226,7 +229,7 @@ def read_log(out,       # run folder
             ):          # list of dicts
     "The steps that were logged"
     path, rows = Path(out)/'log.jsonl', []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_text(errors='replace').splitlines() if path.is_file() else ():
         try:
             row = json.loads(line)
             if upto is None or row['step'] <= upto:

@@ -79,5 +79,12 @@ def kept_features(folder, # where features of all kinds are kept
                             'make room, choose another folder, or leave --features out') from e
         finally:
             shutil.rmtree(tmp, ignore_errors=True)
-    told = json.loads((place/'captions.json').read_text())
-    return {k: np.load(place/f'{k}.npy', mmap_mode='r')[:len(told['captions'])] for k in told['arrays']}, told['captions']
+    try:
+        told = json.loads((place/'captions.json').read_text())
+        captions = [c for c in told['captions'] if isinstance(c, str)]
+        kept = {k: np.load(place/f'{k}.npy', mmap_mode='r')[:len(captions)] for k in told['arrays']}
+        if 'x' not in kept or len(captions) != len(told['captions']) or any(len(a) < len(captions) for a in kept.values()):
+            raise ValueError('arrays and captions of unequal length')
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, EOFError) as e:
+        raise UserError(f'the features kept in {place} are damaged ({type(e).__name__}); remove that folder') from e
+    return kept, captions

@@ -52,7 +52,7 @@ def train(cfg,         # configuration
         state = load_checkpoint(out, cfg) if found else None
         run = Run(cfg, out, source, device, features, progress)
         if state:
-            run.resume(state)
+            run.take_up(state)
         trackers = start_trackers(tracker, run)
         log = run.loop(save_every, keep, max_seconds, [*watch, *trackers])
         for t in trackers:
