@@ -109,6 +109,12 @@ def server(): # address; the path says what it does
                     for c in b'HTTP/1.1 200 OK\r\n' + b'x: y\r\n'*99:
                         self.wfile.write(bytes([c]))
                         time.sleep(.3)
+                if 'loud' in self.path:
+                    self.send_response(302)
+                    self.send_header('Location', '/endless')
+                    self.end_headers()
+                    while True:
+                        self.wfile.write(bytes(10**6))
                 if 'file' in self.path:
                     self.send_response(302)
                     self.send_header('Location', 'file:///etc/hostname')
@@ -136,6 +142,9 @@ def test_a_server_that_drips(server, path):
 def test_servers_that_pour_or_lead_astray(server):
     assert fetch(f'{server}/endless') == 'huge_file'
     assert fetch(f'{server}/file') == 'dead_link'
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert fetch(f'{server}/loud') == 'huge_file'  # whatever else a redirection says
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**18  # KiB
 
 def test_a_table_of_dripping_servers_goes_on(server, tmp_path, monkeypatch):
     "The images that wait are waited for together"
@@ -163,6 +172,22 @@ def test_a_member_that_claims(tmp_path, size, kind):
     t0 = time.time()
     assert said(read_tar(tmp_path/'a.tar')) == [['a fox'], 'truncated_tar']
     assert time.time() - t0 < 2
+
+def test_a_header_that_takes_long_to_read(tmp_path):
+    "Python searches headers of a megabyte for minutes"
+    info = tarfile.TarInfo('x')
+    info.size, info.type = 2**20, tarfile.XHDTYPE
+    (tmp_path/'a.tar').write_bytes(info.tobuf() + b'1'*2**20 + bytes(1024))
+    t0 = time.time()
+    assert said(read_tar(tmp_path/'a.tar')) == ['truncated_tar'] and time.time() - t0 < 3
+
+def test_a_jpeg_of_100_000_scans():
+    b = io.BytesIO()
+    Image.new('L', (7000, 7000)).save(b, 'JPEG', progressive=True)
+    whole = b.getvalue()
+    t0 = time.time()
+    assert decode_photo(whole[:-2] + 10_000*whole[whole.rindex(b'\xff\xda'):-2] + whole[-2:], 96) == 'bad_image'
+    assert time.time() - t0 < 3
 
 @pytest.mark.parametrize('packed', [False, True])
 def test_a_member_of_100_megabytes(tmp_path, packed):
@@ -282,6 +307,38 @@ def test_strangers_are_left_alone(copied):
     (copied/'last/mine').write_text('x')
     one_line(lambda: go_on(copied), 'is no checkpoint of mgca')
     assert (copied/'last/mine').exists()
+
+@pytest.mark.parametrize('name', ['log.jsonl', 'run.json', '.lock'])
+@pytest.mark.parametrize('how', ['text', 'link', 'pipe', 'folder'])
+def test_files_of_others_in_a_new_run_folder(tmp_path, name, how):
+    "Refused, and as they were"
+    path, far = tmp_path/'run'/name, tmp_path/'far'
+    path.parent.mkdir()
+    far.write_text('mine')
+    make = dict(text=lambda: path.write_text('mine'), link=lambda: path.symlink_to(far), pipe=lambda: os.mkfifo(path), folder=path.mkdir)
+    make[how]()
+    one_line(lambda: train(configure(**SMALL), tmp_path/'run', progress=False), 'was not written by mgca')
+    assert far.read_text() == 'mine' and (how != 'text' or path.read_text() == 'mine') and len(list(path.parent.iterdir())) == 1
+
+def test_folders_that_look_like_a_killed_save(tmp_path):
+    (tmp_path/'run/.saving-thesis').mkdir(parents=True)
+    (tmp_path/'run/.saving-thesis/chapter.txt').write_text('the only copy')
+    train(configure(**SMALL), tmp_path/'run', progress=False)
+    assert (tmp_path/'run/.saving-thesis/chapter.txt').exists() and step_of(tmp_path/'run/last') == 3
+
+CHANGES = 'bool', 'half', 'double', 'int', 'neg', 'abs().flatten', 'isnan().float().log'
+
+@pytest.mark.parametrize('change', CHANGES, ids=lambda c: c.split('(')[0])
+@pytest.mark.parametrize('what', ['step', 'exp_avg_sq'])
+def test_an_edited_optimiser(copied, what, change):
+    path = copied/'last/state.safetensors'
+    tensors = load_file(path)
+    key = next(k for k in tensors if k.endswith(f'gate|{what}'))
+    t = tensors[key]
+    tensors[key] = eval(f't.{change}()', dict(t=t)).contiguous()
+    save_file(tensors, path)
+    resealed(copied/'last')
+    one_line(lambda: go_on(copied), 'does not hold what this run needs')
 
 def test_divergence_keeps_the_good_checkpoint(copied, monkeypatch):
     before = (copied/'last/model.safetensors').read_bytes()

@@ -18,9 +18,9 @@ from urllib.request import url2pathname
 import numpy as np
 from fastcore.basics import patch, store_attr
 from PIL import Image, ImageOps
-from ..core.base import UserError
 from ..core.bounded import Trouble, fetch, read_file
-from ..core.base import fingerprint as hash_of
+from ..core.base import UserError, fingerprint as hash_of
+from ..core.bombs import check_bounds, check_scans
 
 # %% ../../nbs/data/03_captions.ipynb #c007
 MAX_PIXELS = 60_000_000  # larger images are refused before they are decoded
@@ -36,16 +36,19 @@ def decode_photo(data, # bytes of an image file
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            img = Image.open(io.BytesIO(data), formats=FORMATS)
+            file = io.BytesIO(data)
+            img = Image.open(file, formats=FORMATS)
             if img.width*img.height > MAX_PIXELS:
                 return Trouble('huge_image')
+            check_bounds(img, 'image')
+            if img.format in ('JPEG', 'MPO'):
+                check_scans(file, img, 'image')
             img.draft('RGB', (2*size, 2*size))
-            img = ImageOps.exif_transpose(img).convert('RGB')
+            ImageOps.exif_transpose(img, in_place=True)  # a copy less
+            img = img.convert('RGB')
         return img if min(img.size) > 0 else Trouble('bad_image')
-    except Image.DecompressionBombError:
-        return Trouble('huge_image')
-    except Exception:
-        return Trouble('bad_image')  # Pillow's formats have errors of every kind for broken files
+    except Exception as e:  # Pillow's formats have errors of every kind for broken files
+        return Trouble('huge_image' if isinstance(e, Image.DecompressionBombError) else 'bad_image')
 
 # %% ../../nbs/data/03_captions.ipynb #c011
 def train_crop(img,  # PIL image
@@ -90,11 +93,8 @@ SAID = 256, 100_000  # captions of one image at most, and their characters
 def mangled(captions, # strings
            ):         # bool
     "Do they hold half characters?"
-    try:
-        '\n'.join(captions).encode()
-    except UnicodeEncodeError:
-        return True
-    return False
+    text = '\n'.join(captions)
+    return text.encode(errors='ignore').decode() != text
 
 def captioned(data, # bytes of an image, or `Trouble`
               said, # a string or a list of strings

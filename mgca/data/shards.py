@@ -50,7 +50,7 @@ class Header(tarfile.TarInfo):
                ):     # header
         found = super().frombuf(buf, *how)
         plain = found.type in (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE)
-        if not 0 <= found.size <= (CLAIM if plain else 2**20):  # of long names and the like, all is read at once
+        if not 0 <= found.size <= (CLAIM if plain else 2**13):  # of long names and the like, all is read and searched at once
             raise tarfile.ReadError(f'{found.name[:50]} claims {found.size} bytes')
         return found
 

@@ -93,8 +93,10 @@ def upright(img, # PIL image, maybe not loaded yet
     "First frame, EXIF rotation applied, RGB"
     if img.format == 'EPS':
         raise UserError(f'{name}: PostScript is a program, and none is run here; convert it to JPEG or PNG')
-    if not 0 < img.width*img.height <= MAX_PIXELS:
-        raise UserError(f'{name}: {img.width} x {img.height} pixels; at least one and at most {MAX_PIXELS:,} are read, '
+    if not img.width*img.height:
+        raise UserError(f'{name}: {img.width} x {img.height} pixels, so there is nothing to see; save it anew')
+    if img.width*img.height > MAX_PIXELS:
+        raise UserError(f'{name}: {img.width} x {img.height} pixels; at most {MAX_PIXELS:,} are read, '
                         'so shrink it first, e.g. with Pillow: img.reduce(4)')
     check_bounds(img, name)
     load(img)  # a truncated file is found here

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['HEAD', 'FITS', 'SCENES', 'PLACES', 'FeatureCache', 'says_something', 'FeatureStream', 'stream_loader',
-           'images_to_keep', 'first_captions', 'feature_bytes', 'check_room', 'data_source', 'cached_source']
+           'images_to_keep', 'first_captions', 'feature_shape', 'feature_bytes', 'check_room', 'data_source',
+           'cached_source']
 
 # %% ../../nbs/train/01_source.ipynb #c004
-import itertools, os, shutil, time
+import itertools, math, os, shutil, time
 from functools import partial
 import numpy as np
 import torch
@@ -152,17 +153,22 @@ def first_captions(cfg, # configuration
     source = open_source(cfg.data)
     return list(itertools.islice(source.captions(), HEAD + 1)), source
 
-def feature_bytes(system, # `System`
-                 ):       # bytes of one image's features in half precision
+def feature_shape(system, # `System`
+                 ):       # shape of one image's features
     "Measured on an empty image"
     side = system.cfg.image_size or system.image_size
     if side > system.stride*PLACES:
         raise UserError(f'images of {side} pixels are too large for {system.cfg.model}; image_size may be {system.stride*PLACES} at most')
     try:
-        return 2*system.frozen(torch.zeros(1, 3, side, side, device=system.device)).numel()
+        return tuple(system.frozen(torch.zeros(1, 3, side, side, device=system.device)).shape[1:])
     except (RuntimeError, ValueError, AssertionError) as e:
         raise UserError(f'images of {side} pixels do not suit {system.cfg.model}; '
                         f'take a multiple of {system.stride} for image_size') from e
+
+def feature_bytes(system, # `System`
+                 ):       # bytes of one image's features in half precision
+    "What an image costs"
+    return 2*math.prod(feature_shape(system))
 
 def check_room(size,   # bytes of all features
                folder, # that keeps them; memory when None
@@ -213,12 +219,14 @@ def cached_source(system, # `System`
     "Features of one pass over the data, computed now or found on disk"
     cfg, size = system.cfg, system.cfg.image_size or system.image_size
     kw = {} if cfg.data == 'scenes' else dict(passes=1, transform=system.transform(size, True))
-    loader = captioned_batches(cfg.data, cfg.batch, size, cfg.seed, **kw)
+    loader = captioned_batches(cfg.data, min(cfg.batch, keep), size, cfg.seed, **kw)
     def make(folder=None): return compute_features(system, loader, keep, folder, progress)
     frozen = [weights_hash(getattr(system, part)) for part in system.rebuilt]
     key = dict(facts, encoder=[cfg.model, cfg.normalise, *frozen], n=keep, size=size, seed=cfg.seed, batch=cfg.batch,
                needs=list(system.needs))
     kept, captions = kept_features(features, key, make) if features else make()
+    if kept['x'].dtype != np.float16 or kept['x'].shape[1:] != feature_shape(system):
+        raise UserError(f'the features kept in {features} are not those of {cfg.model}; remove that folder')
     out = FeatureCache(kept, captions, system.reader(captions), processes)
     if processes.rank == 0:
         out.counts = loader.counts or out.counts
