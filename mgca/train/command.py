@@ -15,6 +15,7 @@ from PIL import Image
 from ..core.base import UserError, make_dir, pick_device
 from ..core.pictures import overlay_masks, palette
 from ..core.command import Flag, run_command
+from ..core.processes import leave_group
 from ..eval.evaluate import Predictor, evaluate
 from ..eval.own import load_benchmark
 from ..eval.protocols import PROTOCOLS, make_segmenter
@@ -155,3 +156,4 @@ def last_words(out, # run folder
 def main(): # None
     "Entry point of `mgca_train`"
     run_command(mgca_train)
+    leave_group()  # threads that still listen to the others would abort the interpreter's end
