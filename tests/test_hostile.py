@@ -87,7 +87,7 @@ def test_no_files_as_data(odd):
     assert said(read_tar(odd/'shard.tar')) == ['missing_shard']
     for name in ('t.csv', 't.txt'):
         os.mkfifo(odd/name)
-        one_line(lambda n=name: open_source(odd/n), 'no such file')
+        one_line(lambda n=name: open_source(odd/n), 'a pipe or a device')
     for long in ('x'*300 + '.csv', 'x'*300 + '.txt', 'x'*300, 'a\0b.csv', 'a\0.tar'):
         one_line(lambda n=long: open_source(n))
 
@@ -417,10 +417,12 @@ def test_edited_config(copied, config):
 
 def test_a_config_that_asks_for_a_pickle(copied, monkeypatch):
     monkeypatch.delenv('MGCA_TRUST_PICKLED', raising=False)
-    (copied/'evil.pt').write_bytes(b'cos\nsystem\n(S"touch /tmp/x"\ntR.')
+    ran = copied/'ran'
+    (copied/'evil.pt').write_bytes(f'cos\nsystem\n(S"touch {ran}"\ntR.'.encode())
     for model in (f'open_clip:ViT-B-16/pickled:{copied}/evil.pt', f'open_clip:ViT-B-16/{copied}/evil.pt'):
         edit_json(copied/'last/config.json', model=model)
         assert 'weights_only' not in one_line(lambda: load_model(copied)).replace('read with weights_only=True', '')
+        assert not ran.exists()
 
 def test_models_named_in_strange_ways():
     for name in ('x'*300, 'a\0b', '~nobody/x', 'tcl:~nobody/x', 'tcl:' + 'x'*300, 'tcl:/dev/zero', 'tcl:/', 'open_clip:', 'pickled:x', ':'):

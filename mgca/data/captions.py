@@ -8,7 +8,7 @@ __all__ = ['MAX_PIXELS', 'FORMATS', 'SAID', 'IMAGES', 'AT_ONCE', 'NAMES', 'ROW',
            'said_in_rows', 'table_source', 'table_rows']
 
 # %% ../../nbs/data/03_captions.ipynb #c004
-import csv, io, json, logging, os, warnings
+import csv, io, json, os, warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,14 +20,12 @@ from fastcore.basics import patch, store_attr
 from PIL import Image, ImageOps
 from ..core.bounded import Trouble, fetch, read_file
 from ..core.base import UserError, fingerprint as hash_of
-from ..core.bombs import check_bounds, check_scans
+from ..core.bombs import careful_open
+from ..core.reading import check_file
 
 # %% ../../nbs/data/03_captions.ipynb #c007
 MAX_PIXELS = 60_000_000  # larger images are refused before they are decoded
-logging.getLogger('PIL').addHandler(logging.NullHandler())  # what it says of broken files is counted, not printed
-Image.init()
-FORMATS = [f for f in ('JPEG', 'MPO', 'PNG', 'WEBP', 'AVIF', 'GIF', 'BMP', 'DIB', 'TIFF', 'PPM', 'TGA', 'ICO')
-           if f in Image.OPEN]  # others start programmes, or are no photographs
+FORMATS = 'JPEG', 'MPO', 'PNG', 'WEBP', 'AVIF', 'GIF', 'BMP', 'DIB', 'TIFF', 'PPM', 'TGA', 'ICO'  # others start programmes
 
 def decode_photo(data, # bytes of an image file
                  size, # side wanted, lets JPEG decode at a fraction
@@ -36,17 +34,13 @@ def decode_photo(data, # bytes of an image file
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            file = io.BytesIO(data)
-            img = Image.open(file, formats=FORMATS)
-            if img.width*img.height > MAX_PIXELS:
-                return Trouble('huge_image')
-            check_bounds(img, 'image')
-            if img.format in ('JPEG', 'MPO'):
-                check_scans(file, img, 'image')
-            img.draft('RGB', (2*size, 2*size))
-            ImageOps.exif_transpose(img, in_place=True)  # a copy less
-            img = img.convert('RGB')
-        return img if min(img.size) > 0 else Trouble('bad_image')
+            with careful_open(io.BytesIO(data), 'image', FORMATS) as img:
+                if img.width*img.height > MAX_PIXELS:
+                    return Trouble('huge_image')
+                img.draft('RGB', (2*size, 2*size))
+                ImageOps.exif_transpose(img, in_place=True)  # a copy less
+                out = img.convert('RGB')
+        return out if min(out.size) > 0 else Trouble('bad_image')
     except Exception as e:  # Pillow's formats have errors of every kind for broken files
         return Trouble('huge_image' if isinstance(e, Image.DecompressionBombError) else 'bad_image')
 
@@ -215,8 +209,7 @@ def table_source(path, # .csv or .tsv, UTF-8, with a header
                 ):     # `Source`
     "Captioned images listed in a table; paths are relative to it"
     path = Path(path)
-    if not os.path.isfile(path):
-        raise UserError(f'{path}: no such file')
+    check_file(path, 2**36)
     csv.field_size_limit(ROW)
     try:
         with open(path, newline='', encoding='utf-8-sig', errors='surrogateescape') as f:

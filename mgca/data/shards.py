@@ -10,7 +10,8 @@ import bz2, glob, gzip, itertools, lzma, os, re, tarfile
 import braceexpand
 import webdataset as wds
 from ..core.base import UserError
-from ..core.bounded import LIMIT, Paced, Trouble, open_url, read_file
+from ..core.bounded import LIMIT, Paced, Trouble, open_url
+from ..core.reading import read_text
 from .captions import IMAGES, Source, sample_of
 
 # %% ../../nbs/data/04_shards.ipynb #n030
@@ -123,13 +124,7 @@ def tar_source(pattern, # glob, braces 'x-{000..575}.tar', URL, or a .txt with o
     "The shards a pattern stands for"
     files, patterns = [], [str(pattern)]
     if str(pattern).endswith('.txt'):
-        if not os.path.isfile(pattern):
-            raise UserError(f'{pattern}: no such file')
-        text = read_file(pattern)
-        try:
-            patterns = text.decode('utf-8-sig').split()
-        except (AttributeError, ValueError) as e:
-            raise UserError(f'{pattern} is no list of shards in UTF-8, one a line') from e
+        patterns = read_text(pattern).split()
     for path in expanded(patterns):
         known = '://' in path or os.path.exists(path)
         matched = [path] if known else sorted(glob.glob(path))

@@ -99,7 +99,7 @@ def read_labels(path, # of a label map
     if not os.path.lexists(path):
         raise UserError(f'{path} is missing; every image needs a label map')
     check_file(path)
-    with decoding(path, LABEL_FORMATS, 'a label map'), careful_open(path, LABEL_FORMATS) as img:
+    with decoding(path, LABEL_FORMATS, 'a label map'), open(path, 'rb') as f, careful_open(f, path, LABEL_FORMATS) as img:
         check_depth(img, path)
         load(img)
         labels = np.asarray(img)

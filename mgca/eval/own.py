@@ -10,9 +10,10 @@ import os
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
-from ..core.base import UserError, optional
+from ..core.base import UserError
 from ..data.drawings import SEEN, UNSEEN
 from ..data.scenes import SceneBenchmark
+from ..data.sources import quiet_datasets
 from ..segment.photos import PHOTOS, decoding, read_image
 from .labels import read_names, same_size, to_classes
 from .readers import Dataset, ROWS, fit_names, open_benchmark
@@ -55,9 +56,7 @@ def hub_names(spec,  # REPO[:split], or a local folder[:split]
 def hub_rows(spec, # REPO[:split], or a local folder[:split]
             ):     # rows that can be indexed, their split
     "A data set of the hub, the cache or a folder"
-    datasets, (repo, _, split) = optional('datasets', 'hub', f'hf:{spec}'), spec.partition(':')
-    datasets.logging.set_verbosity(50)  # beside our own lines, theirs would be noise
-    datasets.disable_progress_bars()
+    datasets, (repo, _, split) = quiet_datasets(f'hf:{spec}'), spec.partition(':')
     try:
         found = datasets.load_dataset(repo, split=split or None)
     except Exception as e:  # the library, the network and the file system have kinds of their own
@@ -79,7 +78,7 @@ class HFBenchmark:
                  spec,  # REPO[:split], or a local folder[:split]
                  names, # file with the classes; '' for the classes.txt of a local folder
                 ):
-        picture = optional('datasets', 'hub', f'hf:{spec}').Image
+        picture = quiet_datasets(f'hf:{spec}').Image
         self.class_names = hub_names(spec, names)
         self.rows, self.split = hub_rows(spec)
         self.name = f'{Path(spec.partition(":")[0]).name}-{self.split}'

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ..core.base import UserError, make_dir
+from ..core.reading import read_json
 from .photos import tiles
 from .refine import enlarged
 
@@ -116,9 +117,8 @@ def read_dict(path, # of a JSON file
              ):     # dict; empty where there is none
     "What a small JSON file holds, if it is one"
     try:
-        small = os.path.isfile(path) and os.path.getsize(path) < 2**26
-        found = json.loads(Path(path).read_text(encoding='utf-8')) if small else {}
-    except (OSError, ValueError, RecursionError):
+        found = read_json(path, 2**26)
+    except UserError:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'LIBTIFF', 'FORMATS', 'PHOTOS', 'is_deep', 'deep_white', 'to_rgb', 'tiles', 'to_array', 'load',
-           'upright', 'check_photo', 'decoding', 'known', 'read_file', 'from_tensor', 'read_image', 'find_photos',
+           'upright', 'check_photo', 'decoding', 'read_file', 'from_tensor', 'read_image', 'find_photos',
            'output_names', 'together']
 
 # %% ../../nbs/segment/00_photos.ipynb #c004
-import glob, logging, os, threading, warnings
+import glob, os, threading, warnings
 from contextlib import contextmanager
 from pathlib import Path
 import numpy as np
@@ -17,8 +17,6 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from ..core.base import UserError
 from ..core.bombs import careful_open, check_bounds
 from ..core.reading import check_file
-
-logging.getLogger('PIL').addHandler(logging.NullHandler())  # what Pillow has to say stands in our own line
 
 # %% ../../nbs/segment/00_photos.ipynb #c007
 def is_deep(img, # PIL image
@@ -140,17 +138,11 @@ def decoding(path, # of an image, for the message
     except Exception as e:  # each format has errors of its own
         raise UserError(f'{path}: damaged or cut short ({str(e) or type(e).__name__}); copy it again') from e
 
-def known(formats, # names of formats
-         ):        # those that this Pillow can read
-    "AVIF, say, came late"
-    Image.init()
-    return [f for f in formats if f in Image.OPEN]
-
 def read_file(path, # of an image
              ):     # (H,W,3) uint8
     "A photograph's file, or one line that says what is wrong with it"
     check_photo(path)
-    with decoding(path), careful_open(path, known(FORMATS)) as img:
+    with decoding(path), open(path, 'rb') as f, careful_open(f, path, FORMATS) as img:
         return upright(img, path)
 
 # %% ../../nbs/segment/00_photos.ipynb #n008

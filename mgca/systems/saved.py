@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from huggingface_hub import ModelHubMixin
 from safetensors.torch import load_file, save
 from ..core.base import UserError, asset_path, write_folder
-from ..core.bounded import Trouble, read_file
+from ..core import reading
 from .config import checked
 from .published import why_not
 from .registry import DEFAULT, build, configure, find_system
@@ -97,13 +97,10 @@ def read_json(path, # file that should hold a JSON object
              ):     # dict
     "A JSON object, or one line"
     try:
-        data = read_file(path)
-        if isinstance(data, Trouble):
-            raise OSError(data.replace('_', ' '))
-        found = json.loads(data)
-    except (OSError, ValueError, RecursionError) as e:
-        raise UserError(f'{path} cannot be read ({type(e).__name__}: {str(e)[:100]}); '
-                        'take an older step-* folder beside it, or train again') from e
+        found = reading.read_json(path)
+    except UserError as e:
+        why = str(e).removeprefix(f'{path}: ')
+        raise UserError(f'{path} cannot be read: {why}; or take an older step-* folder beside it, or train again') from e
     if not isinstance(found, dict):
         raise UserError(f'{path} holds {type(found).__name__} instead of settings; take an older step-* folder beside it, or train again')
     return found

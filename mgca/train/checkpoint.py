@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import save
 import mgca
 from ..core.base import UserError, atomic_write, make_dir, write_folder, write_json
-from ..core.bounded import read_file
 from ..systems.saved import model_files, read_json, read_tensors, saved_in
 from ..systems.system import whole
 
@@ -91,8 +90,8 @@ def step_of(folder, # maybe a checkpoint
            ):       # steps done, or None when it is none of ours
     "How far a checkpoint is"
     try:
-        step = json.loads(read_file(folder/'state.json'))['step']
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        step = read_json(folder/'state.json')['step']
+    except (UserError, KeyError):
         return None
     return step if isinstance(step, int) and not isinstance(step, bool) and step >= 0 else None
 
@@ -200,11 +199,10 @@ def damage(folder, # checkpoint
           ):       # None, or what is wrong with its files, in words
     "Are the files what was written?"
     try:
-        sums = json.loads(read_file(folder/'checksums.json'))
-        for name, was in sums.items():
+        for name, was in read_json(folder/'checksums.json').items():
             if not (folder/name).is_file() or hashlib.sha256((folder/name).read_bytes()).hexdigest() != was:
                 return f'{name} has changed since it was saved'
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as e:
+    except (UserError, OSError) as e:
         return f'{getattr(e, "filename", None) or "checksums.json"} is missing or cannot be read'
     return None
 

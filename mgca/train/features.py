@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 from ..core.base import UserError, fingerprint, make_dir
-from ..core.bounded import read_file
+from ..core.reading import read_json
 
 # %% ../../nbs/train/00_features.ipynb #n101
 def compute_features(system,  # `System`
@@ -88,11 +88,11 @@ def kept_features(folder, # where features of all kinds are kept
         finally:
             shutil.rmtree(tmp, ignore_errors=True)
     try:
-        told = json.loads(read_file(place/'captions.json', 2**31))
+        told = read_json(place/'captions.json', 2**31)
         captions = [c for c in told['captions'] if isinstance(c, str)]
         kept = {k: kept_array(place/f'{k}.npy')[:len(captions)] for k in told['arrays']}
         if 'x' not in kept or len(captions) != len(told['captions']) or any(len(a) < len(captions) for a in kept.values()):
             raise ValueError('arrays and captions of unequal length')
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, EOFError) as e:
+    except (UserError, OSError, ValueError, KeyError, TypeError, EOFError) as e:
         raise UserError(f'the features kept in {place} are damaged ({type(e).__name__}); remove that folder') from e
     return kept, captions
