@@ -24,6 +24,10 @@ from mgca.encoders.clip import encode_dense
 from mgca.eval.protocols import PROTOCOLS, ProtocolSegmenter
 from mgca.method.correspondence import gumbel_objects, sigmoid_objects, similarity
 from mgca.segment.refine import pamr
+from mgca.systems.group_encoder import GroupEncoder
+from mgca.systems.group_texts import info_nce, multi_label
+from mgca.systems.grouping import Chance
+from mgca.systems.prototypes import matched, pair_loss, pair_rows
 from mgca.systems.registry import build, configure
 from mgca.systems.saved import load_model, save_model
 from mgca.systems.system import Batch
@@ -31,12 +35,13 @@ from mgca.train.loop import train
 
 FOLDER = Path(os.environ.get('MGCA_GOLDEN', Path(__file__).resolve().parents[2]/'shared/spec/golden'))
 FILES = sorted(FOLDER.glob('tcl*.json')) if FOLDER.is_dir() else []
+GROUPS = sorted(p for name in ('groupvit', 'pgseg') for p in FOLDER.glob(f'{name}*.json')) if FOLDER.is_dir() else []
 torch.set_num_threads(1)
 alone = Processes()
 
 def formula(name, shape, scalars): # the tensor of that name
     if not shape:
-        return torch.tensor(scalars.get(name, .5 if name.endswith('gate') else 0.))
+        return torch.tensor(scalars.get(name, .5 if name.endswith('gate') else 0.)) if 'tracked' not in name else torch.tensor(0)
     n = math.prod(shape)
     w = np.sin(.7*(np.arange(n) % 10007) + sum(name.encode()) % 997)
     if 'running_var' in name or len(shape) == 1 and name.endswith('weight'):
@@ -45,6 +50,8 @@ def formula(name, shape, scalars): # the tensor of that name
         w = .1*w
     elif re.search('embedding|pos_embed|group_token', name):
         w = .3*w
+    elif name.endswith('mu'):
+        w = w.reshape(shape)/np.linalg.norm(w.reshape(shape), axis=-1, keepdims=True)
     else:
         w = w*math.sqrt(2/(n/shape[0]))
     return torch.from_numpy(w.reshape(shape)).float()
@@ -199,3 +206,118 @@ def test_as_many_parameters_as_released():
     assert (cfg.steps, cfg.batch, cfg.lr, cfg.eps, cfg.weight_decay, cfg.clip_norm) == (50_000, 1024, 7.5e-5, 1e-6, .05, 5.)
     assert abs(cfg.lr*cfg.lr_end - 1e-5) < 5e-8 and cfg.warmup*cfg.steps == 15_000
     torch.testing.assert_close(system.mean.flatten(), torch.tensor((.485, .456, .406)))
+
+def told_sizes(told): # settings that no tensor shows, and sizes that tensors must show: what the file says in words
+    text = told['config']
+    def number(told): return tuple(map(int, told.split('/'))) if '/' in told else int(told)
+    def read(**patterns): return {k: number(m[1]) for k, p in patterns.items() if (m := re.search(p, text))}
+    heads = read(heads=r'\bheads (\d+)', text_heads=r'(\d+) heads?, \d+ layers')
+    return heads, read(embed=r'embed (\d+)', depths=r'depths ([\d/]+)', group_tokens=r'group tokens ([\d/]+)', patch=r'patch (\d+)',
+                       groups=r'output groups ([\d/]+)', image_size=r'image (\d+)', text_width=r'text width (\d+)',
+                       text_layers=r'heads?, (\d+) layers', out=r'output (\d+)')
+
+@pytest.fixture(scope='module', params=GROUPS or [None], ids=lambda p: p.stem if p else 'none')
+def grouped(request, tmp_path_factory): # golden numbers, the system, its file, what its encoders make of the golden image and texts
+    if request.param is None:
+        pytest.skip('no golden files; MGCA_GOLDEN names their folder')
+    told, name = json.loads(request.param.read_text()), re.match('groupvit|pgseg', request.param.stem)[0]
+    path, (heads, sizes) = write_checkpoint(told, tmp_path_factory.mktemp('golden')/f'{name}.pth'), told_sizes(told)
+    model = f'{name}:{path}?' + '&'.join(f'{k}={v}' for k, v in heads.items())
+    system = load_model(model)
+    assert {k: getattr(system.cfg, k) for k in sizes} == sizes
+    tokens = torch.tensor(told['about']['tokens'])
+    with torch.no_grad():
+        groups, found = system.img_encoder(system.normalised(formula_image(len(tokens), system.image_size)), Chance())
+        feature = system.text_encoder(F.pad(tokens, (0, system.cfg.context - tokens.shape[1])))[0]
+        cut = system.text_encoder(tokens)[0]  # padding says nothing
+        image, text = system.img_projector(groups.mean(1)), system.text_projector(feature)
+    torch.testing.assert_close(cut, feature, rtol=1e-4, atol=1e-5)
+    return told['numbers'], system, path, dict(groups=groups, found=found, feature=feature, image=image, text=text)
+
+def test_every_number_of_groups_is_known(grouped):
+    known = {'image_emb', 'text_emb', 'group_tokens_out', 'assign_soft_stage1_group0', 'assign_hard_stage1_sums', 'infonce',
+             'assign_soft_stage2_group0', 'multi_label', 'tokens_out', 'stage1_prototypes_0', 'stage2_prototypes_0',
+             'stage1_proto_assign_0', 'stage1_centres_0', 'text_feature', 'text_prototypes_0', 'match_released_min',
+             'closs_released_identity'}
+    assert set(grouped[0]) <= known
+
+def test_groups(grouped):
+    "Groups, assignments, embeddings, losses"
+    numbers, system, _, made = grouped
+    first, second = (f['logits'] for f in made['found'][:2])
+    hard = F.one_hot(first.argmax(1), first.shape[1]).transpose(1, 2)
+    image, text = F.normalize(made['image'], dim=-1), F.normalize(made['text'], dim=-1)
+    with torch.no_grad():
+        mine = dict(image_emb=made['image'], text_emb=made['text'], tokens_out=made['groups'], text_feature=made['feature'],
+                    assign_soft_stage1_group0=first.softmax(1)[0, 0], assign_soft_stage2_group0=second.softmax(1)[0, 0],
+                    assign_hard_stage1_sums=hard[0].sum(-1), infonce=info_nce(system.logit_scale.exp()*image @ text.T))
+        if 'multi_label' in numbers:
+            raw = made['text']
+            texts = torch.stack([raw, raw.roll(1, 0), raw + .5*raw.roll(2, 0)], 1)
+            mine['multi_label'] = multi_label(image, F.normalize(texts, dim=-1), system.multi_label_logit_scale.exp())
+    for name in mine.keys() & numbers.keys():
+        meets(mine[name], numbers[name], name)
+    if 'group_tokens_out' in numbers:  # of which token, the file does not say
+        meets_somewhere(made['groups'].flatten(0, 1), numbers['group_tokens_out'], 'group_tokens_out')
+
+def test_prototypes(grouped):
+    "Prototypes of image and text, their pairs as released and as meant"
+    numbers, system, path, made = grouped
+    if 'stage1_prototypes_0' not in numbers:
+        pytest.skip('this system has no prototypes')
+    assert system.cfg.code_compat == 1  # the file was trained by the released code
+    first, second = made['found'][:2]
+    with torch.no_grad():
+        z = (first['entered'] @ first['protos'].transpose(1, 2)).softmax(-1)
+        z = z/(1e-6 + z.sum(1, keepdim=True))
+        of_text = system.text_encoder.Atten.find(made['feature'][..., None])[0]
+        scale = system.img_encoder.logit_scale.exp()
+        mine = dict(stage1_prototypes_0=first['protos'][0], stage2_prototypes_0=second['protos'][0], stage1_proto_assign_0=z[0].T,
+                    stage1_centres_0=first['centres'][0], text_prototypes_0=of_text[0],
+                    match_released_min=matched(first['centres'], first['protos'], maximise=False)[0],
+                    closs_released_identity=pair_loss(pair_rows(first['centres'], first['protos'], scale, code_compat=True)))
+    for name in mine.keys() & numbers.keys():
+        meets(mine[name], numbers[name], name)
+    torch.testing.assert_close(z.sum(1), torch.ones_like(z.sum(1)), atol=1e-4, rtol=0)
+    torch.testing.assert_close(first['protos'].norm(dim=-1), torch.ones(first['protos'].shape[:2]), atol=1e-4, rtol=0)
+    meant = build(configure([f'text_protos={system.cfg.groups[-1]}', 'code_compat=0'], model=f'pgseg:{path}'))
+    assert meant.text_encoder.Atten.mu.shape[-1] == system.cfg.text_width
+    assert torch.equal(meant.img_encoder.layers[0].downsample_spatial.mu, system.img_encoder.layers[0].downsample_spatial.mu)
+
+def test_a_file_of_groups_goes_on_and_is_saved(grouped, tmp_path):
+    _, system, path, _ = grouped
+    name = system.cfg.system
+    cfg = configure(['batch=4', 'steps=2', 'warmup=0', 'cached_features=0', f'heads={system.cfg.heads}'], model=f'{name}:{path}')
+    assert (cfg.system, cfg.lr, cfg.heads) == (name, 1e-4, system.cfg.heads)
+    trained, log = train(cfg, tmp_path/'run', progress=False)
+    assert len(log) == 2 and all(r['loss'] is not None for r in log)
+    path.rename(tmp_path/'gone.pth')
+    try:
+        again = load_model(tmp_path/'run')  # all weights are saved, so the file is needed no more
+    finally:
+        (tmp_path/'gone.pth').rename(path)
+    for k, v in trained.state_dict().items():
+        assert torch.equal(again.state_dict()[k], v), k
+
+def test_wrong_files_of_groups(grouped, tmp_path):
+    _, system, path, _ = grouped
+    name = system.cfg.system
+    with pytest.raises(UserError, match='leave --system mgca out'):
+        configure(model=f'{name}:{path}', system='mgca')
+    with pytest.raises(UserError, match='does not fit'):
+        build(configure([f'embed={2*system.cfg.embed}'], model=f'{name}:{path}'))
+    with pytest.raises(UserError, match='no such file'):
+        configure(model=f'{name}:{tmp_path}/nothing.pth')
+    with pytest.raises(UserError, match='only heads and text_heads'):
+        configure(model=f'{name}:{path}?depth=3')
+
+@pytest.mark.parametrize('name', ['groupvit', 'pgseg'])
+def test_published_sizes_of_groups(name):
+    "The class's own values are the released configuration"
+    cfg = configure(system=name)
+    assert (cfg.embed, cfg.depths, cfg.heads, cfg.group_tokens, cfg.groups) == (384, (6, 3, 3), 6, (64, 8, 0), (64, 8))
+    assert (cfg.patch, cfg.drop_path, cfg.out, cfg.hidden, cfg.layers) == (16, .1, 256, 4096, 2)
+    assert (cfg.text_width, cfg.text_heads, cfg.text_layers, cfg.context) == (256, 4, 12, 77)
+    with torch.device('meta'):
+        count = sum(p.numel() for p in GroupEncoder(cfg, 224).parameters())
+    assert 25e6 < count < 35e6

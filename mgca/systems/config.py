@@ -71,7 +71,7 @@ def shown(value, # anything
 def check_field(name,  # of a field
                 value, # what it holds
                 kind,  # type of its default
-                bounds=None, # (lowest, highest)
+                bounds=None, # (lowest, highest), of several numbers maybe also their largest product
                 allowed=None, # choices
                ):      # None; raises `UserError`
     "One field of a configuration"
@@ -86,8 +86,8 @@ def check_field(name,  # of a field
             raise UserError(f'{name} must lie between {bounds[0]:g} and {bounds[1]:g}, got {shown(v)}')
     if kind is tuple and not 1 <= len(value) <= MOST:
         raise UserError(f'{name} needs at least one number and at most {MOST}')
-    if kind is tuple and math.prod(value) > 2*MOST:
-        raise UserError(f'{name} must not multiply to more than {2*MOST}, got {shown(value)}')
+    if bounds and len(bounds) > 2 and math.prod(value) > bounds[2]:
+        raise UserError(f'{name} must not multiply to more than {bounds[2]}, got {shown(value)}')
     if kind is str and '\0' in value:
         raise UserError(f'{name} holds a zero character')
 
