@@ -59,9 +59,10 @@ class PatchEmbed(nn.Module):
     def __init__(self,
                  dim,   # width
                  patch, # side of a patch in pixels
+                 width=3, # channels of what is looked at
                 ):
         super().__init__()
-        self.proj, self.norm = nn.Conv2d(3, dim, patch, patch), nn.LayerNorm(dim)
+        self.proj, self.norm = nn.Conv2d(width, dim, patch, patch), nn.LayerNorm(dim)
 
     def forward(self, x): # (B,3,H,W) -> (B,N,D), (h,w)
         x = self.proj(x)
@@ -73,9 +74,11 @@ class GroupEncoder(nn.Module):
     def __init__(self,
                  cfg,  # configuration with the sizes
                  side, # of training images in pixels
+                 width=None, # of features to start from; images when None
                 ):
         super().__init__()
-        self.patch_embed, self.norm = PatchEmbed(cfg.embed, cfg.patch), nn.LayerNorm(cfg.embed)
+        self.patch_embed = PatchEmbed(cfg.embed, cfg.patch) if width is None else PatchEmbed(cfg.embed, 1, width)
+        self.norm = nn.LayerNorm(cfg.embed)
         self.pos_embed = nn.Parameter(torch.empty(1, (side//cfg.patch)**2, cfg.embed))
         self.layers = nn.ModuleList(Stage(cfg, i) for i in range(len(cfg.depths)))
         self.apply(start)
@@ -83,7 +86,7 @@ class GroupEncoder(nn.Module):
             nn.init.trunc_normal_(p, std=.02)
 
     def forward(self,
-                x,      # (B,3,H,W) normalised
+                x,      # (B,3,H,W) normalised, or (B,W,h,w) features
                 chance, # `Chance`
                ):       # (B,K,D) groups after the last norm, list of what each stage found
         x, size = self.patch_embed(x)

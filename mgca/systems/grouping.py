@@ -34,6 +34,7 @@ class GroupViTConfig(TrainConfig):
     out:int = 256            # dimension that images and texts share
     hidden:int = 4096        # width inside projections
     layers:int = 2           # of projections
+    eyes:str = 'own'         # what the stages look at: own patches, or tiny for features of mgca-tiny, which stay as they are
     words:str = 'own'        # text transformer: own, or tiny for that of mgca-tiny, which stays as it is
     text_width:int = 256     # of the text transformer
     text_heads:int = 4       # of its attention
@@ -46,7 +47,7 @@ class GroupViTConfig(TrainConfig):
                             drop_path=(0, .99), out=(1, 2**14), hidden=(1, 2**16), layers=(1, 16), text_width=(1, 2**14),
                             text_heads=(1, 512), text_layers=(1, 256), context=(3, 4096), vocab=(49408, 10**7), nouns=(0, 64),
                             w_nouns=(0, 1e6))
-    CHOICES: ClassVar = dict(size=('published', 'cc3m', 'scenes', 'small', 'mini'), words=('own', 'tiny'))
+    CHOICES: ClassVar = dict(size=('published', 'cc3m', 'scenes', 'small', 'mini'), words=('own', 'tiny'), eyes=('own', 'tiny'))
 
 # %% ../../nbs/systems/07_grouping.ipynb #c007
 TINY = dict(words='tiny', text_width=128, text_heads=4, text_layers=3, context=32) # the text transformer of mgca-tiny

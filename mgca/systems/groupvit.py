@@ -17,6 +17,7 @@ from ..core.base import UserError
 from ..data.nouns import NounLexicon
 from ..encoders.prompts import average_prompts, fill_prompts
 from ..encoders.towers import NORMS, load_encoder
+from ..method.decoder import frozen_features
 from ..method.units import UNITS
 from .group_encoder import GroupEncoder, Projection, soft_maps
 from .group_texts import CaptionReader, at_rest, info_nce, multi_label, said, top_scores, word_tokens, word_tower
@@ -39,7 +40,9 @@ class GroupViT(System):
         self.check_settings()
         self.stride, self.image_size = cfg.patch, cfg.image_size or 224
         self.dense_size = 2*self.image_size if self.image_size >= 224 else self.image_size  # released code: windows of 448
-        self.img_encoder, self.text_encoder = GroupEncoder(cfg, self.image_size), word_tower(cfg)
+        self.eyes = load_encoder('tiny') if cfg.eyes == 'tiny' else None
+        self.img_encoder = GroupEncoder(cfg, self.image_size, self.eyes and self.eyes.width)
+        self.text_encoder = word_tower(cfg)
         self.img_projector, self.text_projector = (Projection(d, cfg.hidden, cfg.out, cfg.layers) for d in (cfg.embed, cfg.text_width))
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1/.07)))
         if cfg.nouns:
@@ -48,11 +51,13 @@ class GroupViT(System):
             self.register_buffer(name, torch.tensor(v).view(3, 1, 1), persistent=False)
         if cfg.words == 'tiny':
             self.borrow_words()
+        if self.eyes is not None:
+            self.rebuilt += ('eyes',)
 
     def forward(self,
                 batch, # `Batch`, a whole one or a piece
                ):      # dict of name -> rows: image (B,D), text (B,1+nouns,W) ...
-        groups, found = self.img_encoder(self.normalised(batch.x), Chance(batch.more.get('chance')))
+        groups, found = self.img_encoder(self.seen(batch.x), Chance(batch.more.get('chance')))
         tokens = batch.more['tokens']
         pooled, words = self.text_encoder(tokens.flatten(0, 1))
         text = pooled.unflatten(0, tokens.shape[:2])
@@ -74,7 +79,7 @@ def borrow_words(self:GroupViT): # None
     self.text_encoder = word_tower(cfg, nn.GELU)
     self.text_encoder.load_state_dict({k: v for k, v in theirs.state_dict().items() if k in self.text_encoder.state_dict()})
     self.text_encoder.requires_grad_(False)
-    self.rebuilt, self.prompts = ('text_encoder',), 'scene'
+    self.rebuilt, self.prompts = (*self.rebuilt, 'text_encoder'), 'scene'
 
 # %% ../../nbs/systems/10_groupvit.ipynb #c012b
 @patch
@@ -85,6 +90,20 @@ def more_rows(self:GroupViT,
              ):      # dict of name -> rows
     "What other losses want to know; nothing here"
     return {}
+
+@patch
+def frozen(self:GroupViT,
+           imgs, # (B,3,S,S) in [0,1]
+          ):     # (B,...) the same, or features of mgca-tiny
+    "What the stages start from"
+    return imgs if self.eyes is None else frozen_features(self.eyes, imgs)
+
+@patch
+def seen(self:GroupViT,
+         x, # what `frozen` made of images
+        ):  # the same, normalised if it is images
+    "What goes into the image encoder"
+    return self.normalised(x) if self.eyes is None else x
 
 @patch
 def normalised(self:GroupViT,
@@ -135,7 +154,8 @@ def prepare(self:GroupViT,
     tokens = tokens[:, :int((tokens != 0).sum(1).max())]
     batch.more['tokens'] = tokens.unflatten(0, (len(texts), -1)).to(self.device)
     if self.training:
-        n = self.draws((batch.x.shape[-2]//self.cfg.patch)*(batch.x.shape[-1]//self.cfg.patch))
+        patch = self.cfg.patch if self.eyes is None else 1
+        n = self.draws((batch.x.shape[-2]//patch)*(batch.x.shape[-1]//patch))
         u = np.stack([rng.random(n, np.float32) for rng in rngs])
         batch.more['chance'] = torch.from_numpy(u).clamp(1e-6, 1 - 1e-6).to(self.device)
     return batch
@@ -196,10 +216,11 @@ def encode_text(self:GroupViT,
 @torch.no_grad()
 def group_embeddings(self:GroupViT,
                      imgs, # (B,3,H,W) in [0,1]
+                     x=None, # what `frozen` made of them, if it is there
                     ):     # (B,K,D) and (B,D) unit norm, (B,K,h,w) soft map
     "The groups of an image, the image itself, and where its groups are"
     with at_rest(self):
-        groups, found = self.img_encoder(self.normalised(imgs), Chance())
+        groups, found = self.img_encoder(self.seen(self.frozen(imgs) if x is None else x), Chance())
         embs = self.img_projector(torch.cat([groups, groups.mean(1, keepdim=True)], 1)).float()
     size = imgs.shape[-2]//self.stride, imgs.shape[-1]//self.stride
     embs = F.normalize(embs, dim=-1)
@@ -214,12 +235,12 @@ def scores(self:GroupViT,
            unit='adaptive', # pixel: soft maps; group or adaptive: each pixel belongs to one group
            features='decoder', # there is nothing else
            read=None, # rule of a protocol, see `System.scores`; is asked about groups, not pixels
-           x=None,   # of no use here
+           x=None,   # what `frozen` made of these images, if it is there
           ):         # (B,C,h',w') in [0,1], (B,h',w') group of each pixel
     "What a group is called, every pixel of it is called"
     if unit not in UNITS:
         raise UserError(f'unknown unit {unit!r}; use one of {", ".join(UNITS)}')
-    groups, mean, soft = self.group_embeddings(imgs)
+    groups, mean, soft = self.group_embeddings(imgs, x)
     cos, whole = (groups @ text_emb.T).transpose(1, 2)[..., None], mean @ text_emb.T
     s = (read or partial(top_scores, scale=self.logit_scale.exp().clamp(max=100)))(cos, whole)[..., 0]
     if unit == 'pixel':

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from ..core.base import UserError
 from ..core.command import Interrupted, listening
 from ..core.processes import processes
+from ..data.stream import reader_died
 from .checkpoint import claim_folder, give_up, load_checkpoint, newest, start_log, step_of
 from .run import Run
 
@@ -101,7 +102,7 @@ def loop(self:Run,
     quiet = None if self.progress and self.main else True
     with listening(self.hear), tqdm(range(self.step, cfg.steps), initial=self.step, total=cfg.steps, desc=cfg.system, disable=quiet) as bar:
         for _ in bar:
-            row = self.advance()
+            row = self.guarded_step()
             late = self.late(begun, max_seconds)
             due = self.step % save_every == 0 or self.step == cfg.steps or late or self.stopping
             for w in watch:
@@ -119,6 +120,17 @@ def loop(self:Run,
     return log
 
 # %% ../../nbs/train/05_loop.ipynb #n130
+@patch
+def guarded_step(self:Run): # row of the log
+    "One step; the death of a loader process, which torch reports wherever this one is, said as the loader says it"
+    try:
+        return self.advance()
+    except RuntimeError as e:
+        if 'DataLoader worker' not in str(e):
+            raise
+        advice = f'; go on from {self.out} with --resume' if self.out and (Path(self.out)/'last').exists() else ''
+        raise UserError(f'{reader_died(e)}{advice}') from e
+
 @patch
 def late(self:Run,
          begun, # seconds of training when this part of the run began

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['HEAD', 'FITS', 'SCENES', 'PLACES', 'FeatureCache', 'says_something', 'FeatureStream', 'stream_loader',
-           'images_to_keep', 'first_captions', 'feature_shape', 'feature_bytes', 'check_room', 'data_source',
-           'cached_source']
+           'feature_shape', 'looks_at_images', 'images_to_keep', 'first_captions', 'feature_bytes', 'check_room',
+           'data_source', 'cached_source']
 
 # %% ../../nbs/train/01_source.ipynb #c004
 import itertools, math, os, shutil, time
@@ -124,6 +124,24 @@ FITS = 4*2**30 # bytes of features that are kept without being asked
 SCENES = 6000  # of the embedded scenes, which never end
 PLACES = 64    # of an image's side; attention takes their fourth power
 
+def feature_shape(system, # `System`
+                 ):       # shape of one image's features
+    "Measured on an empty image"
+    side = system.cfg.image_size or system.image_size
+    if side > system.stride*PLACES:
+        raise UserError(f'images of {side} pixels are too large for {system.cfg.model}; image_size may be {system.stride*PLACES} at most')
+    try:
+        return tuple(system.frozen(torch.zeros(1, 3, side, side, device=system.device)).shape[1:])
+    except (RuntimeError, ValueError, AssertionError) as e:
+        raise UserError(f'images of {side} pixels do not suit {system.cfg.model}; '
+                        f'take a multiple of {system.stride} for image_size') from e
+
+def looks_at_images(system, # `System`
+                   ):       # does it keep the images themselves, as nothing in it is frozen?
+    "Such images are better cut anew every time"
+    side = system.cfg.image_size or system.image_size
+    return type(system).frozen is System.frozen or feature_shape(system) == (3, side, side)
+
 def images_to_keep(system, # `System`
                    n,      # images there are; None for more than `HEAD`
                    size,   # bytes of an image's features
@@ -134,7 +152,7 @@ def images_to_keep(system, # `System`
     if cfg.cached_features >= 0:
         keep = min(cfg.cached_features, cfg.cached_features if n is None else n)
         return keep, (f'the first {keep} of {there} are kept' if keep else f'{there} stream') + ', as cached_features says'
-    if type(system).frozen is System.frozen:
+    if looks_at_images(system):
         return 0, f'{there} stream: {type(system).__name__} cuts each image anew every time'
     if n is None:
         return 0, f'{there} stream'
@@ -152,18 +170,6 @@ def first_captions(cfg, # configuration
         return next(captioned_batches(batch=4000, size=32, seed=cfg.seed).stream.batches(0, 1, {}))[1], None
     source = open_source(cfg.data)
     return list(itertools.islice(source.captions(), HEAD + 1)), source
-
-def feature_shape(system, # `System`
-                 ):       # shape of one image's features
-    "Measured on an empty image"
-    side = system.cfg.image_size or system.image_size
-    if side > system.stride*PLACES:
-        raise UserError(f'images of {side} pixels are too large for {system.cfg.model}; image_size may be {system.stride*PLACES} at most')
-    try:
-        return tuple(system.frozen(torch.zeros(1, 3, side, side, device=system.device)).shape[1:])
-    except (RuntimeError, ValueError, AssertionError) as e:
-        raise UserError(f'images of {side} pixels do not suit {system.cfg.model}; '
-                        f'take a multiple of {system.stride} for image_size') from e
 
 def feature_bytes(system, # `System`
                  ):       # bytes of one image's features in half precision
