@@ -514,3 +514,18 @@ def test_a_thousand_photographs_of_one_name():
     t0 = time.perf_counter()
     found = photos.output_names([Path('a.png')]*20_000, files.endings('coco'))
     assert len(set(found)) == 20_000 and time.perf_counter() - t0 < 10
+
+@pytest.mark.parametrize('flags,says', [(['--size', 2048], 'patches at once'), (['--scales', '1,9'], 'patches at once'),
+                                        (['--size', 960, '--window', 96, '--stride', 8], 'windows, 400 at most')], ids=str)
+def test_work_without_end(tmp_path, capfd, flags, says):
+    "The photo is named, and others are segmented"
+    Image.fromarray(noise(40, 400)).save(tmp_path/'wide.png')
+    t0 = time.monotonic()
+    code, _, err = ends(capfd, mgca_segment, tmp_path/'wide.png', '--classes', 'fox', '--out', tmp_path/'o', *flags)
+    assert code == 1 and one_line(err) and says in err and 'wide.png' in err and time.monotonic() - t0 < MOST_SECONDS
+
+def test_a_table_of_something_else(tmp_path, capfd):
+    "Found out before the work"
+    (tmp_path/'t.md').write_text('# My diary\n')
+    code, out, err = ends(capfd, mgca_eval, '--data', 'scenes', '--limit', 1, '--table', tmp_path/'t.md')
+    assert code == 1 and one_line(err) and 'holds another protocol' in err and 'mIoU' not in out

@@ -8,13 +8,12 @@ import torch.nn.functional as F
 from mgca.core.processes import Processes, processes
 from mgca.method.losses import LogitScales, masked_image_loss
 from mgca.systems.registry import SYSTEMS, build, configure
-from mgca.systems.system import Batch, System
+from mgca.systems.system import Batch
+from mgca.train.source import looks_at_images
 from mgca.train.step import Step
 
 torch.set_num_threads(1)  # children are forked, which OpenMP only survives with one thread
 B, WORDS = 8, 'fox snow owl grass road pizza sky lion boat car dog cat'.split()
-
-def frozen_is_image(system): return type(system).frozen is System.frozen
 
 @torch.no_grad()
 def grow(system):
@@ -34,9 +33,9 @@ def problem(name, pieces):
     fields = vars(SYSTEMS[name].cls.Config())
     torch.manual_seed(1)
     system = build(configure(system=name, microbatches=pieces, precision='fp32', **{k: v for k, v in known.items() if k in fields}))
-    if frozen_is_image(system):  # fresh weights of .02 would have norms behind them blow rounding up
+    if looks_at_images(system):  # fresh weights of .02 would have norms behind them blow rounding up
         grow(system)
-    x = torch.rand(B, 3, 40, 40, generator=g) if frozen_is_image(system) else torch.randn(B, system.enc.width, 5, 5, generator=g)
+    x = torch.rand(B, 3, 40, 40, generator=g) if looks_at_images(system) else torch.randn(B, system.enc.width, 5, 5, generator=g)
     texts = [[w for w in WORDS if torch.rand((), generator=g) < .25] or ['fox'] for _ in range(B)]
     side = 5*system.stride
     imgs = torch.randint(256, (B, 3, side, side), dtype=torch.uint8, generator=g) if 'imgs' in system.needs else None

@@ -18,7 +18,7 @@ from PIL import Image
 from torch.utils.checkpoint import checkpoint
 from tqdm.auto import tqdm
 from ..core.base import LargestTensor, output_file, pick_device, set_seed, write_json
-from ..core.command import run_command
+from ..core.command import run_command, tell
 from ..core.processes import Processes
 from ..data.scenes import SceneBenchmark
 from ..data.sources import write_shard
@@ -230,9 +230,9 @@ def mgca_bench(json:str='', # write the numbers here
         output_file(json)  # now, not after the work
     for name, steps, rounds in tqdm(bench_groups(quick, device), disable=None):
         groups.append(dict(name=name, rows=side_by_side(steps, rounds, device)))
-        print(name)
+        tell(name)
         for r in groups[-1]['rows']:
-            print(f"  {r['name']:36} {1000*r['median']:9.1f} ms  (spread {1000*r['spread']:.1f})  x {r['ratio']:.3f}")
+            tell(f"  {r['name']:36} {1000*r['median']:9.1f} ms  (spread {1000*r['spread']:.1f})  x {r['ratio']:.3f}")
     if json:
         write_json(json, dict(machine=machine(device), groups=groups))
 

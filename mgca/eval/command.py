@@ -141,8 +141,8 @@ def check_flags(o, # namespace of the command's flags
         raise UserError('a table holds results on validation splits; leave --table or --split out')
     for path in filter(None, (o.json, o.table)):
         output_file(path)  # now, not after the work
-    if o.table and p.name != 'native':
-        our_rows(o.table, heading(p.name, p.version, protocol_hash(spelled_out(p))))
+    if o.table:
+        our_rows(o.table, heading(p.name, p.version, protocol_hash(spelled_out(p))), part=p.name == 'native')
 
 def own_device(name,   # auto, cpu or cuda
                gather, # `Processes`
@@ -157,7 +157,7 @@ def row_label(o,     # namespace of the command's flags
              ):      # str
     "What to call a row; a model trained anew is another row"
     weights = f', weights {weights_hash(model)[:6]}' if o.features == 'decoder' else ''
-    return f'{o.model}, {o.features}, {o.unit}{weights}'
+    return f'{o.model}, {o.features}, {o.unit}{weights}'.encode(errors='replace').decode()
 
 # %% ../../nbs/eval/08_command.ipynb #n009
 def keep(o,      # namespace of the command's flags

@@ -67,7 +67,7 @@ def is_plain(i, # what should be an image of trainval_merged.json
 def read_context(path, # trainval_merged.json
                 ):     # list of images, dict of image id -> annotations
     "Context's annotations, checked for what is needed"
-    data = read_json(path, 2**32)
+    data = read_json(path, 2**30)
     if not isinstance(data, dict) or not {'images', 'annos_segmentation'} <= set(data):
         what = 'it should be trainval_merged.json of PASCAL in Detail'
         raise UserError(f'{path} holds no "images" and "annos_segmentation"; {what}')

@@ -101,12 +101,13 @@ def heading(protocol, # name
 def our_rows(path,    # table made before, or a path that does not exist
              head,    # its first line, with the hash
              width=0, # cells a row; 0 for any
+             part=False, # is the hash still open, so that only name and version must agree?
             ):        # dict of (system, post) -> list of cells
     "Our rows of a table made before"
     if not os.path.lexists(path):
         return {}
     lines = read_text(path).splitlines()
-    if lines[:1] != [head]:
+    if lines[:1] != [head] and not (part and lines and lines[0].startswith(head.rpartition(' ')[0])):
         other = lines[0].lstrip('# ') if lines else 'nothing'
         raise UserError(f'{path} holds another protocol ({other}); '
                         'results of different protocols never share a table, choose another --table')

@@ -7,11 +7,11 @@ __all__ = ['BACKGROUND', 'stop_once', 'readable', 'segment_some', 'segment_files
            'warn_of_guesses', 'mgca_segment', 'main']
 
 # %% ../../nbs/segment/05_command.ipynb #c004
-import signal, sys, time
+import signal, time
 from pathlib import Path
 from tqdm import tqdm
 from ..core.base import UserError, make_dir, pick_device, set_seed
-from ..core.command import Flag, Interrupted, listening, run_command, tell
+from ..core.command import Flag, Interrupted, listening, run_command, tell, warn
 from ..encoders.prompts import tidy_name
 from ..systems.saved import load_model
 from .files import endings, may_write, save_segmentation
@@ -31,13 +31,22 @@ def stop_once(): # function for `listening`
 # %% ../../nbs/segment/05_command.ipynb #n117
 def readable(jobs,   # list of (path, name for its files)
              failed, # list of lines, added to
+             check=None, # function (height, width), which raises `UserError`
             ):       # iterator of (path, name, (H,W,3) uint8)
-    "The photos that can be read"
+    "The photos that can be read and segmented"
     for path, name in jobs:
         try:
-            yield path, name, read_image(path)
+            img = read_image(path)
         except UserError as e:
             failed.append(str(e))
+            continue
+        try:
+            if check:
+                check(*img.shape[:2])
+        except UserError as e:
+            failed.append(f'{path}: {e}')
+            continue
+        yield path, name, img
 
 def segment_some(seg,  # `Segmenter`
                  some, # list of (path, name for its files, (H,W,3) uint8)
@@ -69,7 +78,7 @@ def segment_files(seg,   # `Segmenter`
     jobs, done, failed = list(zip(files, names)), 0, []
     try:
         with tqdm(total=len(files), disable=None) as bar:
-            for some in together(readable(jobs, failed), lambda job: job[2].size//3, seg.batch):
+            for some in together(readable(jobs, failed, seg.check_work), lambda job: job[2].size//3, seg.batch):
                 for line in segment_some(seg, some, out, format, failed):
                     done += 1
                     with bar.external_write_mode():
@@ -108,8 +117,8 @@ def warn_of_guesses(seg, # `Segmenter`
                    ):    # None; prints one line at most
     "Does a background threshold mean something to this model?"
     if seg.threshold is not None and not seg.model.calibrated:
-        print(f'mgca_segment: the mask scale of {seg.model.name} was not trained, so a background threshold of '
-              f'{seg.threshold:g} is a guess; look at the overlays, or name the background in words', file=sys.stderr)
+        warn(f'mgca_segment: the mask scale of {seg.model.name} was not trained, so a background threshold of '
+             f'{seg.threshold:g} is a guess; look at the overlays, or name the background in words')
 
 # %% ../../nbs/segment/05_command.ipynb #c060
 BACKGROUND = ('none, words "wall; floor", tcl, or a threshold 0-1 on the mask probability, '

@@ -90,6 +90,8 @@ def check_field(name,  # of a field
         raise UserError(f'{name} must not multiply to more than {bounds[2]}, got {shown(value)}')
     if kind is str and '\0' in value:
         raise UserError(f'{name} holds a zero character')
+    if kind is str and any('\ud800' <= c <= '\udfff' for c in value):
+        raise UserError(f'{name} {shown(value)} is no text in UTF-8; rename that file or folder')
 
 # %% ../../nbs/systems/00_config.ipynb #n000
 def checked(cfg, # `TrainConfig`

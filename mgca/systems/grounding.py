@@ -47,7 +47,7 @@ class GroundingConfig(TrainConfig):
     unfreeze:float = 0.      # share of the steps after which the copy of a CLIP's last block trains, too
     kappa:float = .9         # texts more alike than this are never negatives of each other
     w_distill:float = 0.     # weight of what the encoder's own classifier knew, for encoders that have one, such as lite
-    RANGES: ClassVar = dict(scales=(1, 8, 16), kernel=(1, 31), unfreeze=(0, 1), kappa=(-1, 1), w_distill=(0, 1e6))
+    RANGES: ClassVar = dict(scales=(1, 8, 16), kernel=(1, 9), unfreeze=(0, 1), kappa=(-1, 1), w_distill=(0, 1e6))
 
 # %% ../../nbs/systems/02_grounding.ipynb #n107
 class Grounding(System):

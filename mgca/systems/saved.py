@@ -47,7 +47,7 @@ def model_files(model, # `System`
     title = find_system(model.cfg.system or DEFAULT).title
     card = CARD.format(name=name, url='https://github.com/mgca/mgca', cfg=model.cfg, title=title)
     return {'model.safetensors': save(model.learned() if weights is None else weights),
-            'config.json': json.dumps(asdict(model.cfg), indent=1).encode(), 'README.md': card.encode()}
+            'config.json': json.dumps(asdict(model.cfg), indent=1).encode(), 'README.md': card.encode(errors='replace')}
 
 def save_model(model, # `System`
                folder, # where to; replaced whole
@@ -154,6 +154,8 @@ def find_model(name, # folder of a model or of a run, or a hub id
     for p in saved_in(path):
         if os.path.isfile(p/'config.json'):
             return p
+        if os.path.isfile(p/'model.safetensors'):
+            raise UserError(f'{p} holds weights, but no config.json; take an older step-* folder beside it, or train again')
     if os.path.exists(path):
         raise UserError(f'{path} holds no config.json; give the --out folder of mgca_train')
     if not re.fullmatch(r'[\w.-]+/[\w.-]+', str(name)):

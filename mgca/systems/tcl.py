@@ -36,7 +36,7 @@ class TCLConfig(GroundingConfig):
     w_tv:float = 1.          # weight of total variation
     area:float = .4          # mean area of an own caption's mask
     encoder:str = ''         # fingerprint of frozen weights that come from a file
-    RANGES: ClassVar = dict(w_tcl=(0, 1e6), w_area=(0, 1e6), w_tv=(0, 1e6), area=(0, 1))
+    RANGES: ClassVar = dict(batch=(2, 8192), w_tcl=(0, 1e6), w_area=(0, 1e6), w_tv=(0, 1e6), area=(0, 1))
 
 class TCL(Grounding):
     "Whole captions, soft masks for one contrastive loss, masked images for the other"

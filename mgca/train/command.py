@@ -14,7 +14,7 @@ from fastcore.basics import store_attr
 from PIL import Image
 from ..core.base import UserError, make_dir, pick_device
 from ..core.pictures import overlay_masks, palette
-from ..core.command import Flag, run_command
+from ..core.command import Flag, run_command, tell
 from ..core.processes import leave_group
 from ..eval.evaluate import Predictor, evaluate
 from ..eval.own import load_benchmark
@@ -139,7 +139,7 @@ def mgca_train(data:str='scenes', # scenes, a quoted glob of shards, a folder, .
     _, log = train(cfg, out, device=device, resume=resume, save_every=save_every, keep=keep, watch=watch, tracker=tracker,
                    features=features or None)
     if log and int(os.environ.get('RANK', 0)) == 0:  # on other nodes there may be no run folder
-        print(last_words(out, log[-1]))
+        tell(last_words(out, log[-1]))
 
 # %% ../../nbs/train/06_command.ipynb #n101
 def last_words(out, # run folder

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 from ..core.base import UserError, fingerprint, make_dir
+from ..core.command import tell
 from ..core.reading import read_json
 
 # %% ../../nbs/train/00_features.ipynb #n101
@@ -59,7 +60,7 @@ def tell_progress(bar,    # progress bar
     "A bar on a terminal, four quiet lines elsewhere"
     bar.update(done - before)
     if progress and bar.disable and done*4//n > before*4//n:
-        print(f'frozen features: {done} of {n} images', flush=True)
+        tell(f'frozen features: {done} of {n} images')
 
 # %% ../../nbs/train/00_features.ipynb #n105
 def kept_array(path, # .npy file
@@ -93,6 +94,8 @@ def kept_features(folder, # where features of all kinds are kept
         kept = {k: kept_array(place/f'{k}.npy')[:len(captions)] for k in told['arrays']}
         if 'x' not in kept or len(captions) != len(told['captions']) or any(len(a) < len(captions) for a in kept.values()):
             raise ValueError('arrays and captions of unequal length')
+        if not all(np.isfinite(part).all() for a in kept.values() for part in np.array_split(a, max(1, len(a)//256))):
+            raise ValueError('numbers that are not finite')
     except (UserError, OSError, ValueError, KeyError, TypeError, EOFError) as e:
-        raise UserError(f'the features kept in {place} are damaged ({type(e).__name__}); remove that folder') from e
+        raise UserError(f'the features kept in {place} are damaged ({str(e)[:100] or type(e).__name__}); remove that folder') from e
     return kept, captions

@@ -11,7 +11,7 @@ from pathlib import Path
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from ..core.base import UserError
-from ..core.command import Interrupted, listening
+from ..core.command import Interrupted, listening, tell
 from ..core.processes import processes
 from ..data.stream import reader_died
 from .checkpoint import claim_folder, give_up, load_checkpoint, newest, start_log, step_of
@@ -151,6 +151,7 @@ def interrupted(self:Run,
     advice = '; go on with --resume' if saved or kept is not None else ''
     return Interrupted(self.stopping, f'stopped at step {self.step} of {self.cfg.steps}, {where}{advice}')
 
+# %% ../../nbs/train/05_loop.ipynb #n1301
 @patch
 def note(self:Run,
          row,  # of the log
@@ -168,7 +169,7 @@ def note(self:Run,
     shown = 'not finite, skipped' if row['loss'] is None else f"{row['loss']:.3f}"
     bar.set_postfix(loss=shown)
     if self.progress and self.main and bar.disable and due:
-        print(f'{self.cfg.system}: step {self.step} of {self.cfg.steps}, loss {shown}, {self.seconds:.0f} s', flush=True)
+        tell(f'{self.cfg.system}: step {self.step} of {self.cfg.steps}, loss {shown}, {self.seconds:.0f} s')
 
 # %% ../../nbs/train/05_loop.ipynb #n131
 class Tracker:

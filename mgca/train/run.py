@@ -13,6 +13,7 @@ import torch
 import torch.nn as nn
 from fastcore.basics import patch, store_attr
 from ..core.base import UserError, set_seed
+from ..core.command import tell
 from ..core.processes import processes
 from ..systems.registry import build
 from ..systems.published import why_not
@@ -52,12 +53,12 @@ def open_source(self:Run,
                 features, # folder that keeps features between runs, or None
                ):         # `FeatureCache` or `FeatureStream`
     "The first process computes features that all will read; what was decided is told"
-    def tell(line):
+    def say(line):
         if self.progress and self.main:
-            print(line, flush=True)
+            tell(line)
     if features and not self.main:
         self.gather.wait()
-    source = data_source(self.system, self.progress and self.main, features, self.gather, tell)
+    source = data_source(self.system, self.progress and self.main, features, self.gather, say)
     if features and self.main:
         self.gather.wait()
     return source

@@ -136,6 +136,7 @@ def feature_shape(system, # `System`
         raise UserError(f'images of {side} pixels do not suit {system.cfg.model}; '
                         f'take a multiple of {system.stride} for image_size') from e
 
+# %% ../../nbs/train/01_source.ipynb #n1141
 def looks_at_images(system, # `System`
                    ):       # does it keep the images themselves, as nothing in it is frozen?
     "Such images are better cut anew every time"
