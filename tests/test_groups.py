@@ -13,11 +13,15 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from mgca.data.scenes import SceneCaptions
 from mgca.systems.grouping import Chance
+from mgca.systems.registry import configure
 from mgca.systems.saved import load_model
+from mgca.train.loop import train as fit
 
 BIN, ENV = Path(sys.executable).parent, dict(os.environ, HF_HUB_OFFLINE='1', OMP_NUM_THREADS='1')
-SMALL = ['embed=32', 'heads=2', 'depths=1,1,1', 'group_tokens=6,4,0', 'groups=6,4', 'hidden=32', 'cached_features=64', 'drop_path=0.2']
+SMALL = ['embed=32', 'heads=2', 'depths=1,1,1', 'group_tokens=6,4,0', 'groups=6,4', 'hidden=32', 'cached_features=64', 'drop_path=0.2',
+         'layers=2', 'eyes=own', 'top=5']
 MORE = dict(groupvit=['nouns=2'], pgseg=['proto_hidden=32', 'text_protos=4'])
 
 def train(name, out, *args, steps=8, batch=8, more=(), start=()):
@@ -63,6 +67,18 @@ def test_two_processes_equal_one(whole, tmp_path):
     assert set(one) == set(two)
     for k in one:
         torch.testing.assert_close(one[k], two[k], atol=1e-3, rtol=1e-3, msg=lambda m, k=k: f'{k}: {m}')
+
+@pytest.mark.parametrize('name', ['groupvit', 'pgseg'])
+def test_a_start_that_sees(name, tmp_path):
+    "What the scenes start from is not saved, and is there again when the model is loaded; groups are in use from the first step"
+    cfg = configure(system=name, size='mini', steps=2, batch=8, cached_features=16, seed=3)
+    system, _ = fit(cfg, tmp_path/'run', progress=False)
+    again, imgs = load_model(tmp_path/'run'), SceneCaptions(batch=4)[0][0]/255
+    assert not any(k.startswith('eyes.') for k in load_file(tmp_path/'run/last/model.safetensors'))
+    words = again.encode_text(['fox', 'snow', 'car'])
+    s, ids = again.scores(imgs, words, 'group')
+    torch.testing.assert_close(s, system.scores(imgs, words, 'group')[0])
+    assert s.shape == (4, 3, 96, 96) and min(len(i.unique()) for i in ids) >= 2
 
 def test_prototypes_move_in_training_only(whole):
     name, _, alone = whole

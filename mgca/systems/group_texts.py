@@ -47,12 +47,13 @@ class CaptionReader:
 def said(text, # a sentence and its nouns, one a line
          n,    # nouns wanted
          rng,  # numpy generator
+         prompts='imagenet80', # key of `PROMPTS`
         ):     # list of 1+n sentences
     "The caption, some of its nouns in prompts, the caption again where they are too few"
     caption, *nouns = text.split('\n')
     some = rng.permutation(nouns)[:n].tolist() if n and nouns else []
-    prompts = PROMPTS['imagenet80']
-    return [caption, *(prompts[rng.integers(len(prompts))].format(noun) for noun in some), *[caption]*(n - len(some))]
+    forms = PROMPTS[prompts]
+    return [caption, *(forms[rng.integers(len(forms))].format(noun) for noun in some), *[caption]*(n - len(some))]
 
 @lru_cache(maxsize=4)
 def word_tokens(context, # tokens of a sentence
@@ -80,10 +81,10 @@ def multi_label(image, # (B,D) unit norm
 def top_scores(cos,  # (B,C,...) cosines
                mean, # (B,C) cosines of the whole image
                scale, # of the softmaxes
-               top=5, # classes that may occur
+               top=5, # classes that may occur; 0 for all
               ):     # (B,C,...) in [0,1]
     "Probability among the classes nearest to the image, times probability among all"
-    best = mean.topk(min(top, mean.shape[1])).indices
+    best = mean.topk(min(top or mean.shape[1], mean.shape[1])).indices
     there = torch.zeros_like(mean, dtype=torch.bool).scatter_(1, best, True)
     a = scale*cos
     return a.masked_fill(~there.view(*there.shape, *[1]*(a.ndim - 2)), -torch.inf).softmax(1)*a.softmax(1)
