@@ -465,6 +465,21 @@ def test_100_000_files_of_one_sample(tmp_path):
 def test_settings_that_would_take_minutes_a_step(text):
     one_line(lambda: configure([text], system='tcl'), 'must lie between')
 
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='this system has no such device')
+def test_nobody_reads_what_training_says(tmp_path):
+    "The model is there, and the exit code says that lines are missing"
+    command = [Path(sys.executable).parent/'mgca_train', '--size', 'mini', '--steps', '2', '--batch', '8', '--out', tmp_path/'run', '--set',
+               'cached_features=240']
+    with open('/dev/full', 'w') as full:
+        p = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, env=dict(os.environ, HF_HUB_OFFLINE='1'))
+    assert p.returncode == 1 and len(p.stderr.splitlines()) == 1 and 'not all lines could be printed' in p.stderr
+    assert step_of(tmp_path/'run/last') == 2
+
+def test_an_out_folder_whose_name_is_no_text(tmp_path):
+    out = tmp_path/os.fsdecode(b'run-\xff')
+    train(configure(**SMALL), out, progress=False)
+    assert load_model(out).cfg.steps == 3
+
 def test_data_whose_name_is_no_text():
     one_line(lambda: configure(data=os.fsdecode(b'photos-\xff')), 'no text in UTF-8')
 

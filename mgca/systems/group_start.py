@@ -80,6 +80,7 @@ def start_stage(stage, # `Stage` with as many group tokens as groups
     centres, mean = scene_centres(stage.group_token.shape[1])
     stage.group_token.copy_(centres)
     pass_on(block.mlp_inter)
+    block.mlp_inter.requires_grad_(False)  # steps of the size that others need would end the identity at once
     nearly_nothing(block.pre_assign_attn.attn.proj, block.pre_assign_attn.mlp.fc2, block.mlp_channels.fc2)
     if stage.group_projector is not None:
         nearly_nothing(stage.group_projector[1].fc2)

@@ -12,7 +12,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from fastcore.basics import patch
 from huggingface_hub import ModelHubMixin
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 from ..core.base import UserError, asset_path, write_folder
 from ..core import reading
 from .config import checked
@@ -111,7 +111,7 @@ def read_tensors(path, # .safetensors file
     try:
         if not os.path.isfile(path):
             raise OSError('there is no such file')
-        return load_file(path)
+        return load_file(path) if str(path).isprintable() else load(Path(path).read_bytes())  # safetensors wants UTF-8
     except Exception as e:  # safetensors and the file system have kinds of their own
         raise UserError(f'{path} cannot be read ({type(e).__name__}: {str(e)[:100]}); '
                         'take an older step-* folder beside it, or train again') from e
