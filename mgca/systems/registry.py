@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from ..core.base import UserError
 from .coarse import ImageLevel, ObjectLevel
 from .config import checked, declared, shown
+from .fgaseg import FGAseg
 from .group_files import GroupFile, ProtoFile
 from .groupvit import GroupViT
 from .mgca import MGCA, MGCCL
@@ -51,6 +52,7 @@ register('mgccl', MGCCL, 'all levels (MGCCL)')
 register('tcl', TCL, 'TCL')
 register('groupvit', GroupViT, 'GroupViT')
 register('pgseg', PGSeg, 'PGSeg')
+register('fgaseg', FGAseg, 'FGAseg')
 PUBLISHED.update({kind.prefix: kind for kind in (GroupFile, ProtoFile)})  # and these read what others released
 DEFAULT = 'mgca'
 
