@@ -71,7 +71,9 @@ class WindowAttention(nn.Module):
                ):      # (...,n,L,C)
         parts = guided_linear(self.q, x, guide), guided_linear(self.k, x, guide), self.v(x)
         q, k, v = (p.unflatten(-1, (self.heads, -1)).transpose(-3, -2) for p in parts)  # (...,n,heads,L,d)
-        seen = F.scaled_dot_product_attention(q, k, v, None if mask is None else mask[:, None].to(q.dtype))
+        def flat(t): return t.flatten(-4, -3).flatten(0, -4)  # (...,n*heads,L,d): the fast kernels want four axes
+        mask = None if mask is None else mask.repeat_interleave(self.heads, 0).to(q.dtype)
+        seen = F.scaled_dot_product_attention(flat(q), flat(k), flat(v), mask).view(q.shape)
         return self.proj(seen.transpose(-3, -2).flatten(-2))
 
 # %% ../../nbs/systems/15_aggregation.ipynb #c016

@@ -26,12 +26,13 @@ from .tcl import shared_chance
 
 # %% ../../nbs/systems/17_fgaseg.ipynb #c010
 SUPERVISION = 'captions', 'masks'
-SCENES = dict(hidden=32, layers=1, window=6, pad_len=16, texts=8, batch=32, steps=300, lr=2e-3, cached_features=3600)
+SCENES = dict(hidden=32, layers=1, window=6, pad_len=16, texts=8, batch=16, steps=300, lr=2e-3, cached_features=3600)
 STEPS = dict(steps=80_000, batch=8, microbatches=1, lr=2e-4, lr_end=0., weight_decay=1e-4, clip_norm=.01)
 
 @dataclass
 class FGAConfig(ObjectConfig):
     "What FGAseg adds"
+    size:str = 'published'   # published, cc3m (with its schedule), scenes; mini and small are scenes, too
     supervision:str = 'captions' # what teaches: captions, through pseudo masks, or masks
     texts:int = 171          # words an image is scored with in a step, its own first
     w_seg:float = 1.         # weight of the masks' cross-entropy
@@ -56,7 +57,7 @@ class FGAConfig(ObjectConfig):
                             tau_own=(1e-4, 100.), centre_own=(0, 1), spoken=(0, 1), hidden=(16, 1024), layers=(1, 12), heads=(1, 32),
                             window=(2, 64), pooling=(1, 64), pad_len=(0, 4096), word_kernel=(1, 9), p2t_layers=(1, 12),
                             p2t_heads=(1, 32))
-    CHOICES: ClassVar = dict(supervision=SUPERVISION, fusion=FUSIONS)
+    CHOICES: ClassVar = dict(size=('published', 'cc3m', 'scenes', 'mini', 'small'), supervision=SUPERVISION, fusion=FUSIONS)
 
 # %% ../../nbs/systems/17_fgaseg.ipynb #c012
 def guide_blocks(enc, # encoder pair
@@ -87,7 +88,7 @@ def guided_features(enc,  # encoder pair
 class FGAseg(ObjectLevel):
     "MGCA's object level, whose pseudo masks (or real masks) teach a cost-volume decoder"
     Config, whole_batch = FGAConfig, True
-    presets = {('size', 'cc3m'): STEPS, ('size', 'small'): SCENES, ('size', 'mini'): dict(SCENES, steps=60, cached_features=480)}
+    presets = {('size', 'cc3m'): STEPS, ('size', 'scenes'): SCENES, ('size', 'small'): SCENES, ('size', 'mini'): dict(SCENES, steps=60, cached_features=480)}
 
     def __init__(self,
                  cfg, # `FGAConfig`
@@ -254,7 +255,7 @@ def carried(scores, # (B,C,H,W) of pixels
             own=.7, # weight of a pixel's own score beside its adaptive unit's
            ):       # (B,C,H,W), (B,H,W) unit of each pixel
     "Scores carried by a unit"
-    (B, C, H, W), size = scores.shape, emb.shape[-2:]
+    (B, _, H, W), size = scores.shape, emb.shape[-2:]
     if unit not in UNITS:
         raise UserError(f'unknown unit {unit!r}; use one of {", ".join(UNITS)}')
     if unit == 'pixel':
