@@ -88,7 +88,8 @@ def guided_features(enc,  # encoder pair
 class FGAseg(ObjectLevel):
     "MGCA's object level, whose pseudo masks (or real masks) teach a cost-volume decoder"
     Config, whole_batch = FGAConfig, True
-    presets = {('size', 'cc3m'): STEPS, ('size', 'scenes'): SCENES, ('size', 'small'): SCENES, ('size', 'mini'): dict(SCENES, steps=60, cached_features=480)}
+    presets = {('size', 'cc3m'): STEPS, ('size', 'scenes'): SCENES, ('size', 'small'): SCENES,
+               ('size', 'mini'): dict(SCENES, steps=60, cached_features=480)}
 
     def __init__(self,
                  cfg, # `FGAConfig`
