@@ -38,7 +38,7 @@ class FGAConfig(ObjectConfig):
     rho_pos:float = .6       # share of a pixel an own word must win to be there
     rho_neg:float = .1       # share below which an own word is not there; in between nothing is asked
     tau_own:float = .05      # temperature of the competition among a caption's own words
-    centre_own:int = 0       # 1 compares each word with its own mean over the image in that competition
+    centre_own:int = 1       # 1 compares each word with its own mean over the image in that competition
     spoken:int = 0           # 1 asks nothing of own words where a word of another caption fits better
     hidden:int = 128         # channels of an embedded cost
     layers:int = 2           # rounds of aggregation
