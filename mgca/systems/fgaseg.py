@@ -125,8 +125,8 @@ def guides(self:FGAseg,
            feats, # (B,D,h,w)
            x,     # what `frozen` made
           ):      # three maps at h, 2h, 4h
-    "What places look like, at three sizes"
-    _, early, late = self.parts(x)
+    "What places look like, at three sizes; early features are normalised, as theirs may be 20 times as large as costs"
+    early, late = (F.layer_norm(p.movedim(1, -1), p.shape[1:2]).movedim(-1, 1) for p in self.parts(x)[1:])
     return feats, self.upsample1(early), self.upsample2(late)
 
 # %% ../../nbs/systems/18_fgaseg.ipynb #c018
