@@ -24,6 +24,8 @@ from mgca.encoders.clip import encode_dense
 from mgca.eval.protocols import PROTOCOLS, ProtocolSegmenter
 from mgca.method.correspondence import gumbel_objects, sigmoid_objects, similarity
 from mgca.segment.refine import pamr
+from mgca.systems.cost_decoder import CostDecoder, DecoderSizes
+from mgca.systems.cost_volume import PixelToText, TextToPixel, global_cost
 from mgca.systems.group_encoder import GroupEncoder
 from mgca.systems.group_texts import info_nce, multi_label
 from mgca.systems.grouping import Chance
@@ -36,6 +38,7 @@ from mgca.train.loop import train
 FOLDER = Path(os.environ.get('MGCA_GOLDEN', Path(__file__).resolve().parents[2]/'shared/spec/golden'))
 FILES = sorted(FOLDER.glob('tcl*.json')) if FOLDER.is_dir() else []
 GROUPS = sorted(p for name in ('groupvit', 'pgseg') for p in FOLDER.glob(f'{name}*.json')) if FOLDER.is_dir() else []
+COSTS = sorted(FOLDER.glob('fgaseg*.json')) if FOLDER.is_dir() else []
 torch.set_num_threads(1)
 alone = Processes()
 
@@ -321,3 +324,59 @@ def test_published_sizes_of_groups(name):
     with torch.device('meta'):
         count = sum(p.numel() for p in GroupEncoder(cfg, 224).parameters())
     assert 25e6 < count < 35e6
+
+def wave(name, *shape): # an input of that name
+    i = np.arange(math.prod(shape))
+    return torch.from_numpy(np.sin(.7*(i % 10007) + sum(name.encode()) % 997).reshape(shape)).float()
+
+def decoder_of(told): # sizes from the configuration and, where it is silent, from the shapes of the state dict
+    c, shapes = told['config'], told['state_dict']['decoder']
+    guides = [shapes[f'decoder_guidance_projection.{i}.0.weight'] for i in (0, 1)]
+    (text_proj, text), (look_proj, look, *_) = (shapes[f'{n}guidance_projection.0.weight'] for n in ('text_', ''))
+    pooling, window = (c[k][0] if isinstance(c[k], list) else c[k] for k in ('pooling', 'window'))
+    return CostDecoder(DecoderSizes(
+        text=text, look=look, guides=[g[1] for g in guides], guide_proj=[g[0] for g in guides], size=(c['H'], c['H']),
+        hidden=c['hidden'], layers=c['layers'], heads=c['heads'], window=window, pooling=pooling, pad_len=c['pad_len'],
+        fusion=c['fusion'], kernel=c['kernel'], look_proj=look_proj, text_proj=text_proj,
+        dims=[shapes[f'decoder{i}.conv.double_conv.0.weight'][0] for i in (1, 2)]))
+
+@pytest.fixture(scope='module', params=COSTS or [None], ids=lambda p: p.stem if p else 'none')
+def costs(request): # golden numbers, configuration, and what the three parts make of the golden inputs
+    if request.param is None:
+        pytest.skip('no golden files; MGCA_GOLDEN names their folder')
+    told = json.loads(request.param.read_text())
+    H, T = told['config']['H'], told['config']['T']
+    heads, layers = (int(re.search(rf'(\d+) {word}', told['config']['p2t'])[1]) for word in ('head', 'layer'))
+    word, vision, kernel = (int(re.search(rf'{name} (\d+)', told['config']['t2p'])[1]) for name in ('word', 'vision', 'kernel'))
+    parts = dict(p2t=PixelToText(word, heads, layers), t2p=TextToPixel(word, vision, kernel), decoder=decoder_of(told))
+    for name, part in parts.items():
+        part.eval().load_state_dict({k: formula(k, shape, {}) for k, shape in told['state_dict'][name].items()})
+    sizes, made = parts['decoder'].sizes, {}
+    text = F.normalize(wave('text', T, 1, word) + .3*wave('more', T, 1, word), dim=-1).transpose(0, 1)
+    feats = wave('features', 1, sizes.look, H, H)
+    guides = [wave(f'g{i}', 1, d, k*H, k*H) for i, d, k in zip(range(3), (sizes.look, *sizes.guides), (1, 2, 4))]
+    with torch.no_grad():
+        made['text'] = parts['p2t'](feats, text)
+        made['t2p'] = parts['t2p'](feats, made['text'])
+        made['global'] = global_cost(feats, made['text'])
+        made['local'] = parts['decoder'].Local_align(feats, made['text'])
+        made['logits'] = parts['decoder'](feats, made['text'], guides)
+    return told['numbers'], made
+
+def rows_of(maps, width): # (1,T,H,W) -> what begins with a row of the first class; which row, the file does not say
+    return F.pad(maps[0].flatten(), (0, width)).unfold(0, width, 1)[:maps[0, 0].numel():maps.shape[-1]]
+
+def test_costs(costs):
+    "Texts that have looked, both volumes, the loss's logits and the decoder's"
+    numbers, made = costs
+    known = {'p2t_text', 't2p_logits', 't2p_shape', 'global_cost', 'local_cost', 'logits_shape', 'logits_mean'}
+    assert all(k in known or re.fullmatch(r'logits_class\d+_row\d+', k) for k in numbers)
+    meets(made['text'], numbers['p2t_text'], 'p2t_text')
+    for name, of in (('t2p_logits', 't2p'), ('global_cost', 'global'), ('local_cost', 'local')):
+        meets_somewhere(rows_of(made[of], len(numbers[name])), numbers[name], name)
+    for name, of in (('t2p_shape', 't2p'), ('logits_shape', 'logits')):
+        assert list(made[of].shape) == numbers[name]
+    meets(made['logits'].mean(), numbers['logits_mean'], 'logits_mean')
+    for name in numbers:
+        if found := re.fullmatch(r'logits_class(\d+)_row(\d+)', name):
+            meets(made['logits'][0, int(found[1]), int(found[2])], numbers[name], name)

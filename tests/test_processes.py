@@ -35,7 +35,11 @@ def problem(name, pieces):
     system = build(configure(system=name, microbatches=pieces, precision='fp32', **{k: v for k, v in known.items() if k in fields}))
     if looks_at_images(system):  # fresh weights of .02 would have norms behind them blow rounding up
         grow(system)
-    x = torch.rand(B, 3, 40, 40, generator=g) if looks_at_images(system) else torch.randn(B, system.enc.width, 5, 5, generator=g)
+    if looks_at_images(system):
+        x = torch.rand(B, 3, 40, 40, generator=g)
+    else:  # features, of as many channels as the system keeps
+        kept = system.frozen(torch.zeros(1, 3, 5*system.stride, 5*system.stride))
+        x = torch.randn(B, *kept.shape[1:], generator=g)
     texts = [[w for w in WORDS if torch.rand((), generator=g) < .25] or ['fox'] for _ in range(B)]
     side = 5*system.stride
     imgs = torch.randint(256, (B, 3, side, side), dtype=torch.uint8, generator=g) if 'imgs' in system.needs else None

@@ -16,7 +16,7 @@ from ..core.base import UserError
 from .captions import Trouble, crop, decode_photo
 
 # %% ../../nbs/data/06_order.ipynb #n002
-def in_turn(readers, # dict of stream number -> iterator of (images, captions, place)
+def in_turn(readers, # dict of stream number -> iterator of (images, captions, maybe masks, place)
            ):        # yields the same, the stream's number in the place; None at the turn of a stream that has ended
     "One batch of each stream in turn, until all have ended"
     going = dict.fromkeys(readers, True)
@@ -24,7 +24,7 @@ def in_turn(readers, # dict of stream number -> iterator of (images, captions, p
         for k, batches in readers.items():
             item = next(batches, None)
             going[k] = item is not None
-            yield item and (*item[:2], dict(item[2], stream=k))
+            yield item and (*item[:-1], dict(item[-1], stream=k))
 
 # %% ../../nbs/data/06_order.ipynb #c008
 START = dict(epoch=0, unit=0, skip=0, given=0)  # a place: pass, unit and sample where the window starts, samples dealt of it

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SIZES', 'OPENINGS', 'COUNTS', 'EVAL_SEED', 'overlap', 'plan_scene', 'paste_box', 'render_scene', 'with_article',
            'noun_phrase', 'relation', 'caption_scene', 'scene_class_names', 'scene_labels', 'SceneCaptions',
-           'SceneBenchmark']
+           'LabelledScenes', 'SceneBenchmark']
 
 # %% ../../nbs/data/01_scenes.ipynb #c004
 import itertools
@@ -199,6 +199,19 @@ def some(self:SceneCaptions,
         imgs.append(render_scene(plan))
         captions.append(caption_scene(plan, rng))
     return torch.from_numpy(np.stack(imgs)).permute(0, 3, 1, 2).contiguous(), captions
+
+# %% ../../nbs/data/01_scenes.ipynb #m002
+class LabelledScenes(SceneCaptions):
+    "The same scenes; can tell their masks, for systems that declare that they learn from them"
+
+@patch
+def masks(self:LabelledScenes,
+          step,  # number of a batch
+          which, # numbers of its scenes, K of them
+         ):      # (K,size,size) uint8 index into `scene_class_names`
+    "Exact labels of the scenes that `some` gives"
+    rngs = [np.random.default_rng([self.seed, step, i]) for i in which]
+    return np.stack([scene_labels(plan_scene(rng, self.styles, self.size, self.n_objects)) for rng in rngs]).astype(np.uint8)
 
 # %% ../../nbs/data/01_scenes.ipynb #c047
 class SceneBenchmark:

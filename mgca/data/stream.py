@@ -12,7 +12,7 @@ import torch
 from fastcore.basics import noop, patch, store_attr
 from torch.utils.data import DataLoader
 from ..core.base import UserError
-from .scenes import SceneCaptions
+from .scenes import LabelledScenes, SceneCaptions
 from .sources import open_source
 from .order import CaptionStream, Stream
 
@@ -27,21 +27,24 @@ class SceneStream(Stream):
                  world_size=1, # processes
                  keep=None, # function caption -> bool; scenes that name nothing of use are left out
                  transform=None, # ignored: scenes are drawn at their size
+                 masks=False, # hand out masks, too?
                 ):
-        store_attr('batch,size,seed,rank,world_size,keep,transform')
+        store_attr('batch,size,seed,rank,world_size,keep,transform,masks')
 
     def batches(self,
                 stream,  # number of a stream
                 streams, # streams of this process
                 place,   # dict to go on from
-               ):        # yields uint8 (B,3,S,S), list of B captions, place
-        scenes, counts = SceneCaptions(self.batch*self.world_size, self.size, self.seed), Counter(place.get('counts'))
+               ):        # yields uint8 (B,3,S,S), list of B captions, masks (B,S,S) if asked for, place
+        kind, counts = LabelledScenes if self.masks else SceneCaptions, Counter(place.get('counts'))
+        scenes = kind(self.batch*self.world_size, self.size, self.seed)
         mine = range(self.rank*self.batch, (self.rank + 1)*self.batch)
         for step in itertools.count(place.get('step', stream), streams):
             imgs, captions = scenes.some(step, mine)
             use = [i for i, c in enumerate(captions) if self.keep is None or self.keep(c)]
             counts.update(good=len(use), no_noun=len(captions) - len(use))
-            yield imgs[use].numpy(), [captions[i] for i in use], dict(step=step + streams, counts=dict(counts))
+            masks = [scenes.masks(step, mine)[use]] if self.masks else []
+            yield imgs[use].numpy(), [captions[i] for i in use], *masks, dict(step=step + streams, counts=dict(counts))
 
 # %% ../../nbs/data/07_stream.ipynb #c020
 class Loader:
@@ -54,14 +57,14 @@ class Loader:
         store_attr()
         self.turn, self.places = 0, [{} for _ in range(max(1, workers))]
 
-    def __iter__(self): # yields uint8 (B,3,S,S), list of B captions
+    def __iter__(self): # yields uint8 (B,3,S,S), list of B captions, masks (B,S,S) if the stream has them
         self.stream.first, self.stream.places = self.turn, list(self.places)
         for item in filter(None, self.items()):
-            imgs, captions, place = item
+            imgs, captions, *masks, place = item
             k = place.pop('stream')
             self.places[k], self.turn = place, (k + 1) % len(self.places)
             if captions:
-                yield torch.from_numpy(imgs), captions
+                yield torch.from_numpy(imgs), captions, *map(torch.from_numpy, masks)
         if not self.counts.get('good'):
             name = getattr(getattr(self.stream, 'source', None), 'name', 'the data')
             raise UserError(f'not one usable sample in a whole pass over {name}: {self.counts}')
@@ -117,9 +120,12 @@ def captioned_batches(data='scenes', # 'scenes' or what `open_source` takes
                       size=96,       # side in pixels
                       seed=0,        # any integer
                       workers=0,     # processes that read ahead
+                      masks=False,   # hand out masks, too? for systems that declare that they need them
                       **kw,          # passed to `CaptionStream` or `SceneStream`: rank, world_size, keep, transform ...
                      ):              # `Loader`
     "Batches of captioned images from wherever they are"
     if str(data) == 'scenes':
-        return Loader(SceneStream(batch, size, seed, **kw), workers)
+        return Loader(SceneStream(batch, size, seed, masks=masks, **kw), workers)
+    if masks:
+        raise UserError(f'{data} has captions and no masks, which these settings learn from; use --data scenes, or learn from captions')
     return Loader(CaptionStream(open_source(data), batch, size, seed, **kw), workers)

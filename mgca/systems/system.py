@@ -26,6 +26,8 @@ class Batch:
     text_emb: torch.Tensor = None # (U,D) embeddings of the distinct texts of all processes
     pos: torch.Tensor = None      # (B,U) bool, which texts an image's captions hold
     more: dict = field(default_factory=dict) # name -> (B,...) tensor; whatever else `prepare` found
+    masks: torch.Tensor = None    # (B,S,S) uint8 index into `class_names`, for systems that need 'masks' and no other
+    class_names: list = None      # what the masks tell apart
 
     def __len__(self): # B
         return len(self.x)
@@ -39,13 +41,14 @@ def split(self:Batch,
     size = max(1, -(-len(self)//pieces))
     def cut(i, t): return None if t is None else t[i:i + size]
     return [replace(self, x=self.x[i:i + size], texts=self.texts[i:i + size], imgs=cut(i, self.imgs), pos=cut(i, self.pos),
+                    masks=cut(i, self.masks),
                     more={k: v[i:i + size] for k, v in self.more.items()}) for i in range(0, len(self), size)]
 
 # %% ../../nbs/systems/01_system.ipynb #n110
 class System(nn.Module, ModelHubMixin, library_name='mgca', tags=['open-vocabulary-segmentation', 'image-captions']):
     "A method that learns from captioned images and scores the places of an image by words"
     Config = TrainConfig # a subclass adds the system's own fields
-    needs = ()           # 'imgs' when `forward` wants the images beside `frozen`'s result
+    needs = ()           # 'imgs' when `forward` wants the images beside `frozen`'s result, 'masks' when it learns from masks
     rebuilt = ()         # names of parts that are made again from `cfg` and not saved
     presets = {('size', 'mini'): dict(steps=60, batch=32, cached_features=480),
                ('size', 'cc3m'): dict(normalise='imagenet', steps=50_000, batch=1024, microbatches=4, lr=7.5e-5, lr_end=.133,

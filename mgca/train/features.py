@@ -16,7 +16,7 @@ from ..core.reading import read_json
 
 # %% ../../nbs/train/00_features.ipynb #n101
 def compute_features(system,  # `System`
-                     batches, # iterator of (uint8 (B,3,S,S), captions)
+                     batches, # iterator of (uint8 (B,3,S,S), captions), and masks for a system that needs them
                      n,       # images to take, at most
                      folder=None, # keep them in files here, larger than memory if need be; in memory when None
                      progress=True, # show a bar
@@ -24,9 +24,9 @@ def compute_features(system,  # `System`
     "What `System.frozen` makes of the first `n` captioned images, and the images where the system needs them"
     kept, captions, done = {}, [], 0
     with tqdm(total=n, desc='frozen features', disable=None if progress else True) as bar:
-        for imgs, said in batches:
+        for imgs, said, *masks in batches:
             x = system.frozen(imgs.to(system.device).float()/255)
-            found = dict(x=x.half().cpu().numpy(), **(dict(imgs=imgs.numpy()) if 'imgs' in system.needs else {}))
+            found = dict(x=x.half().cpu().numpy(), **{n: t.numpy() for n, t in zip(('imgs', 'masks'), (imgs, *masks)) if n in system.needs})
             for name, a in found.items():
                 if name not in kept:  # the first batch says how large it gets
                     kept[name] = room_for(name, (n, *a.shape[1:]), a.dtype, folder)
