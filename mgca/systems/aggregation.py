@@ -11,6 +11,7 @@ from functools import lru_cache
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from fastcore.basics import patch
 from timm.layers import Mlp
 
 # %% ../../nbs/systems/16_aggregation.ipynb #c010
@@ -94,17 +95,6 @@ class SwinBlock(nn.Module):
         fits = self.fitted(self.size)
         self.register_buffer('attn_mask', shift_mask(self.size, *fits).clone() if fits[1] else None)
 
-    def fitted(self, size): # (H,W) -> window, shift: one window holds a small map
-        window, shift = self.wanted
-        return (window, shift) if min(size) > window else (min(size), 0)
-
-    def mask(self, size): # (H,W) -> (n,L,L), or None where all places of all windows see each other
-        if size == self.size and self.attn_mask is not None:
-            return self.attn_mask
-        window, shift = self.fitted(size)
-        whole = not shift and size[0] % window == size[1] % window == 0
-        return None if whole else shift_mask(size, window, shift).to(self.norm1.weight.device)
-
     def forward(self,
                 x,     # (B,T,H,W,C)
                 guide, # (B,1,H,W,G)
@@ -118,6 +108,26 @@ class SwinBlock(nn.Module):
         y = join_windows(y, window, (h + -h % window, w + -w % window)).roll((shift, shift), (2, 3))
         x = x + y[:, :, :h, :w]
         return x + self.mlp(self.norm2(x))
+
+# %% ../../nbs/systems/16_aggregation.ipynb #c017
+@patch
+def fitted(self:SwinBlock,
+           size, # (H,W) of a map
+          ):     # window, shift
+    "One window holds a small map"
+    window, shift = self.wanted
+    return (window, shift) if min(size) > window else (min(size), 0)
+
+@patch
+def mask(self:SwinBlock,
+         size, # (H,W) of a map
+        ):     # (n,L,L), or None where all places of all windows see each other
+    "The mask that is kept, or that of another size"
+    if size == self.size and self.attn_mask is not None:
+        return self.attn_mask
+    window, shift = self.fitted(size)
+    whole = not shift and size[0] % window == size[1] % window == 0
+    return None if whole else shift_mask(size, window, shift).to(self.norm1.weight.device)
 
 # %% ../../nbs/systems/16_aggregation.ipynb #c018
 class SwinPair(nn.Module):

@@ -173,6 +173,7 @@ def mask_rows(self:FGAseg,
     target_small, known_small = (F.interpolate(t, aligned.shape[-2:]) for t in (target, known))
     return dict(seg=mask_loss(large, target, known), align=mask_loss(aligned, target_small, known_small))
 
+# %% ../../nbs/systems/19_fgaseg.ipynb #c023
 @patch
 def loss(self:FGAseg,
          out,    # dict of name -> rows
@@ -219,6 +220,7 @@ def carried(scores, # (B,C,H,W) of pixels
     ids = F.interpolate(ids.unflatten(1, size)[:, None].float(), (H, W))[:, 0].long()
     return own*scores + (1 - own)*back, ids
 
+# %% ../../nbs/systems/19_fgaseg.ipynb #c025
 @patch
 @torch.no_grad()
 def scores(self:FGAseg,
