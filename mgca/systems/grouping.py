@@ -56,7 +56,7 @@ SCRATCH = dict(TINY, embed=128, heads=4, depths=(3, 2, 1), group_tokens=(24, 8, 
                hidden=512, drop_path=0., batch=64, lr=1e-3, weight_decay=.05, cached_features=6000, steps=1500) # from nothing
 SEEN = dict(words='tiny', embed=160, out=128, layers=1, patch=8) # what fits the features of mgca-tiny
 SCENES = dict(SCRATCH | SEEN, eyes='tiny', heads=5, depths=(1, 1), group_tokens=(12, 0), groups=(12,), top=0, lr=4e-3,
-              weight_decay=.01, steps=500) # one that starts on them
+              weight_decay=.01, steps=300) # one that starts on them
 PUBLISHED_STEPS = dict(batch=4096, microbatches=4, steps=210_000, lr=1.6e-3, lr_end=.025, warmup=2/30, eps=1e-8)
 
 # %% ../../nbs/systems/07_grouping.ipynb #c008
