@@ -99,7 +99,7 @@ def mgca_eval(
     data:str='scenes', # voc21, context60, coco_object, voc20, context59, coco_stuff, cityscapes, ade20k, folder, scenes, hf:REPO[:split]
     root:str='', # folder of the data, or the one above it; `mgca_eval prepare NAME --root DIR` checks and converts it
     all:bool=False, # all eight benchmarks beneath --root, and their mean
-    model:str='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], what mgca_train saved, a hub id, or tcl:FILE
+    model:str='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], what mgca_train saved, a hub id, or {tcl,groupvit,pgseg}:FILE
     features:str='decoder', # maskclip, sclip, naclip, clearclip, full or decoder
     unit:str='adaptive', # pixel, group or adaptive
     refine:str='none', # none or pamr

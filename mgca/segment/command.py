@@ -126,7 +126,7 @@ BACKGROUND = ('none, words "wall; floor", tcl, or a threshold 0-1 on the mask pr
 
 def mgca_segment(photos:Flag('photos, folders or quoted globs', nargs='+'),
                  classes:str='', # class names, e.g. "dog; grass|lawn; sky"
-                 model:str='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], a folder from mgca_train, or a hub id
+                 model:str='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], a folder of mgca_train, a hub id, or {tcl,groupvit,pgseg}:FILE
                  features:str='decoder', # decoder, maskclip, sclip, naclip, clearclip or full
                  unit:str='adaptive', # pixel, group or adaptive
                  background:Flag(BACKGROUND)='none',

@@ -168,7 +168,7 @@ def find_model(name, # folder of a model or of a run, or a hub id
                         'check the name and the network, or use --model tiny') from e
 
 # %% ../../nbs/systems/21_saved.ipynb #n111
-def load_model(name='tiny', # tiny, lite (trained on captioned photographs), open_clip:NAME[/PRETRAINED], tcl:FILE, a folder, or a hub id
+def load_model(name='tiny', # tiny, lite (trained on photos), open_clip:NAME[/PRETRAINED], {tcl,groupvit,pgseg}:FILE, a folder, a hub id
                device='cpu', # where to put it
                revision=None, # branch, tag or commit on the hub
                normalise='model', # of a fresh CLIP's images, as in `TrainConfig`; a trained model keeps its own

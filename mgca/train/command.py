@@ -112,7 +112,7 @@ def settings(system, # name, or ''
 
 # %% ../../nbs/train/06_command.ipynb #n100
 def mgca_train(data:str='scenes', # scenes, a quoted glob of shards, a folder, .csv/.tsv with path,caption, .parquet, or hf:REPO_ID[:split]
-               model:str='tiny', # encoders: tiny, lite, open_clip:NAME[/PRETRAINED], or a published checkpoint as tcl:FILE
+               model:str='tiny', # encoders: tiny, lite, open_clip:NAME[/PRETRAINED], or published weights, {tcl,groupvit,pgseg}:FILE
                out:str='runs/mgca', # run folder
                system:Flag(f'what is trained: {", ".join(SYSTEMS)}; {DEFAULT} when empty', str)='',
                objective:Flag('another name of --system', str)='',
