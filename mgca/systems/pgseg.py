@@ -36,7 +36,7 @@ class PGSeg(GroupViT):
     "GroupViT whose groups follow prototypes"
     Config, whole_batch = PGSegConfig, True
     presets = {('size', 'cc3m'): dict(batch=4096, microbatches=1, steps=180_000, lr=1e-4, lr_end=.1, warmup=1/3),
-               **{('size', s): dict(proto_hidden=512, text_protos=12) for s in ('mini', 'small', 'scenes')}}
+               **{('size', s): dict(proto_hidden=512, text_protos=12, nouns=3) for s in ('mini', 'small', 'scenes')}}
 
     def __init__(self,
                  cfg, # `PGSegConfig`
