@@ -226,8 +226,8 @@ def warn_truncated(sentences, # list of strings
                    count,     # function sentence -> tokens, its marks included
                    limit,     # tokens the text tower reads
                   ):          # None
-    "Say so when a prompt is longer than the text tower reads"
-    for s in sentences:
+    "Say so when a prompt is longer than the text tower reads, once each"
+    for s in dict.fromkeys(sentences):
         n = count(s) if len(s.encode()) > limit - 2 else 0
         if n > limit:
             warnings.warn(f'a prompt of {n} tokens was truncated to {limit}: {s[:60]!r} ...', stacklevel=2)
