@@ -22,7 +22,7 @@ from mgca.train.loop import train as fit
 BIN, ENV = Path(sys.executable).parent, dict(os.environ, HF_HUB_OFFLINE='1', OMP_NUM_THREADS='1')
 SMALL = ['embed=32', 'heads=2', 'depths=1,1,1', 'group_tokens=6,4,0', 'groups=6,4', 'hidden=32', 'cached_features=64', 'drop_path=0.2',
          'layers=2', 'eyes=own', 'top=5']
-MORE = dict(groupvit=[*SMALL, 'nouns=2'], pgseg=[*SMALL, 'proto_hidden=32', 'text_protos=4'],
+MORE = dict(groupvit=[*SMALL, 'nouns=2'], pgseg=[*SMALL, 'proto_hidden=32', 'text_protos=4', 'nouns=0'],
             fgaseg=['hidden=16', 'heads=2', 'layers=1', 'window=6', 'pad_len=8', 'texts=4', 'cached_features=64'])
 
 def train(name, out, *args, steps=8, batch=8, more=(), start=()):
@@ -62,9 +62,8 @@ def test_two_processes_equal_one(whole, tmp_path):
     name, _, _ = whole
     two = [BIN/'torchrun', '--standalone', '--nproc_per_node', '2', '--no-python']
     for k, start in dict(one=(), two=two).items():
-        run(name, tmp_path/k, steps=3, more=['precision=fp32', 'lr=1e-4', 'eps=1e-4'], start=start)
-    # rounding may turn one pair of PGSeg's that is nearly rejected; with a small eps, AdamW would make whole steps out of it
-    assert np.allclose(losses(tmp_path/'one'), losses(tmp_path/'two'), atol=1e-2)
+        run(name, tmp_path/k, steps=3, more=['precision=fp32', 'lr=1e-4'], start=start)
+    assert np.allclose(losses(tmp_path/'one'), losses(tmp_path/'two'), atol=1e-3)
     one, two = (load_file(tmp_path/n/'last/model.safetensors') for n in ('one', 'two'))
     assert set(one) == set(two)
     for k in one:

@@ -31,20 +31,15 @@ def stop_once(): # function for `listening`
 # %% ../../nbs/segment/05_command.ipynb #n117
 def readable(jobs,   # list of (path, name for its files)
              failed, # list of lines, added to
-             check=None, # function (height, width), which raises `UserError`
+             check,  # function (height, width), which raises `UserError`
             ):       # iterator of (path, name, (H,W,3) uint8)
     "The photos that can be read and segmented"
     for path, name in jobs:
         try:
             img = read_image(path)
+            check(*img.shape[:2])
         except UserError as e:
-            failed.append(str(e))
-            continue
-        try:
-            if check:
-                check(*img.shape[:2])
-        except UserError as e:
-            failed.append(f'{path}: {e}')
+            failed.append(f"{path}: {str(e).removeprefix(f'{path}: ')}")
             continue
         yield path, name, img
 
