@@ -1,6 +1,6 @@
 """FGAseg taught by captions, FGAseg taught by masks, and MGCA: same encoder, images, steps, seeds. Masks have a track of their own.
 
-    python .ci/fgaseg.py [--seeds 0 1 2] [--steps 150] [--batch 12] [--scenes 100] [--out nbs/results/fgaseg.json]
+    python .ci/fgaseg.py [--seeds 0 1 2] [--steps 400] [--batch 16] [--scenes 100] [--out nbs/results/fgaseg.json]
 
 mIoU on held-out embedded scenes with the pixel and the adaptive unit. Results are added to the file after every run, so that it
 may be stopped and started again.
@@ -62,8 +62,8 @@ def run_all(seeds, steps, batch, scenes, out): # list of seeds, steps, images a 
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--seeds', type=int, nargs='*', default=[0, 1, 2])
-    p.add_argument('--steps', type=int, default=150)
-    p.add_argument('--batch', type=int, default=12)
+    p.add_argument('--steps', type=int, default=400)
+    p.add_argument('--batch', type=int, default=16)
     p.add_argument('--scenes', type=int, default=100)
     p.add_argument('--out', default='nbs/results/fgaseg.json')
     a = p.parse_args()
