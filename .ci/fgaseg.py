@@ -6,14 +6,12 @@ mIoU on held-out embedded scenes with the pixel and the adaptive unit. Results a
 may be stopped and started again.
 """
 import argparse
-import json
 import time
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
+from systems import measured, started  # the script beside this one
 
-from mgca.apps.quickstart import HeldOut, score
+from mgca.apps.quickstart import HeldOut
 from mgca.apps.report import STYLES
 from mgca.core.base import write_json
 from mgca.systems.registry import build, configure
@@ -22,38 +20,24 @@ from mgca.train.loop import train
 RUNS = dict(captions=dict(system='fgaseg', size='scenes', supervision='captions'),
             masks=dict(system='fgaseg', size='scenes', supervision='masks'), mgca=dict(system='mgca'))
 
-@torch.no_grad()
-def measured(system, scenes, features='decoder'): # `System`, held-out scenes a style -> dict of unit -> style -> [mIoU, boundary F]
-    out = {}
-    for style in STYLES:
-        held = HeldOut(system, style, scenes)
-        names = held.dataset.class_names
-        text_emb = system.encode_text(names)
-        for unit in ('pixel', 'adaptive'):
-            maps = []
-            for x, imgs in zip(held.x.split(10), held.inputs(10)):
-                scores, _ = system.scores(imgs, text_emb, unit, features, x=x)
-                maps.append(F.interpolate(scores, held.labels.shape[1:], mode='bilinear').argmax(1).to(torch.uint8))
-            found = score(torch.cat(maps), held.labels, len(names))
-            out.setdefault(unit, {})[style] = [round(v, 6) for v in found]
-    return out
+def on_scenes(system, scenes, features='decoder'): # `System`, held-out scenes a style -> dict of unit -> style -> [mIoU, boundary F]
+    held = {style: HeldOut(system, style, scenes) for style in STYLES}
+    return {unit: found['plain'] for unit, found in measured(system, held, features, ['plain']).items()}
 
 def run_all(seeds, steps, batch, scenes, out): # list of seeds, steps, images a step, held-out scenes a style, `Path`
     told = dict(steps=steps, batch=batch, cached_features=8*batch*steps//12)
     config = dict(told, scenes=scenes)
-    report = json.loads(out.read_text()) if out.exists() else dict(config=config, results={})
-    if report['config'] != config:
-        raise SystemExit(f'{out} was made with other settings; choose another --out')
+    report = started(out, config)
     if 'maskclip' not in report['results']:
         fresh = build(configure(system='mgca', **told)).eval()
-        report['results']['maskclip'] = {'0': measured(fresh, scenes, 'maskclip')}
+        report['results']['maskclip'] = {'0': on_scenes(fresh, scenes, 'maskclip')}
     for seed in seeds:
         for name, settings in RUNS.items():
             if str(seed) in report['results'].get(name, {}):
                 continue
             t0 = time.time()
             system, log = train(configure(seed=seed, **settings, **told), progress=False)
-            found = measured(system.eval(), scenes)
+            found = on_scenes(system.eval(), scenes)
             report['results'].setdefault(name, {})[str(seed)] = found
             write_json(out, report)
             shown = {u: [round(100*v[0], 1) for v in styles.values()] for u, styles in found.items()}

@@ -30,15 +30,16 @@ def refined(scores, imgs): # (B,C,h,w) scores after PAMR
     return pamr(F.interpolate(imgs, (side, side), mode='bilinear', align_corners=True), scores)
 
 @torch.no_grad()
-def measured(system, held, features='decoder'): # dict of unit -> post -> style -> [mIoU, boundary F]
-    out = {u: {p: {} for p in POSTS} for u in UNITS}
+def measured(system, held, features='decoder', posts=POSTS): # dict of unit -> post -> style -> [mIoU, boundary F]
+    out = {u: {p: {} for p in posts} for u in UNITS}
     for style, h in held.items():
         names, size = h.dataset.class_names, h.labels.shape[1:]
-        text_emb, maps = system.encode_text(names), {(u, p): [] for u in UNITS for p in POSTS}
+        text_emb, maps = system.encode_text(names), {(u, p): [] for u in UNITS for p in posts}
         for x, imgs in zip(h.x.split(20), h.inputs(20)):
             for u in UNITS:
                 scores, _ = system.scores(imgs, text_emb, u, features, x=x)
-                for p, s in dict(plain=scores, pamr=refined(scores, imgs)).items():
+                for p in posts:
+                    s = scores if p == 'plain' else refined(scores, imgs)
                     labels = F.interpolate(s, size, mode='bilinear', align_corners=False).argmax(1)
                     maps[u, p].append(labels.to(torch.uint8))
         for (u, p), m in maps.items():
@@ -50,12 +51,15 @@ def source_for(system, kept, captions): # the same images, read by this system
     out.facts, out.decision = dict(name='scenes', hash=None, units=None), dict(kept=len(captions), why='kept for all systems')
     return out
 
+def started(out, config): # `Path`, dict -> the report so far, a new one where there is none
+    report = json.loads(out.read_text()) if out.exists() else dict(config=config, results={})
+    if report['config'] != config:
+        raise SystemExit(f'{out} was made with other settings; choose another --out')
+    return report
+
 def run_all(names, seeds, steps, out): # list of systems, list of seeds, steps, `Path`
     told = dict(steps=steps, cached_features=12*steps)
-    report = json.loads(out.read_text()) if out.exists() else dict(config=told, results={})
-    if report['config'] != told:
-        raise SystemExit(f'{out} was made with other settings; choose another --out')
-    held = None
+    report, held = started(out, told), None
     for seed in seeds:
         first, shared = build(configure(system='tcl', seed=seed, **told)).eval(), None
         held = held or {s: HeldOut(first, s) for s in STYLES}

@@ -9,9 +9,8 @@ __all__ = ['times_named', 'judged', 'study', 'one_run', 'study_table', 'pack', '
 import os, tempfile
 from html import escape
 from pathlib import Path
-import numpy as np
 from fastcore.basics import patch
-from ..core.base import UserError, optional, set_seed, write_folder, write_json
+from ..core.base import UserError, mean_and_range, optional, set_seed, write_folder, write_json
 from ..core.reading import read_json
 from ..data.nouns import NounLexicon
 from ..method.units import UNITS
@@ -82,9 +81,7 @@ def study_table(report, # from `study`
                ):       # markdown
     "Mean mIoU of the seeds in percent, lowest and highest in brackets"
     def cell(runs, unit, part='miou'):
-        vals = [100*r[unit][part] for r in runs.values()]
-        mean, low, high = np.mean(vals), min(vals), max(vals)
-        return f'{mean:.1f} ({low:.1f} to {high:.1f})' if high - low > .05 else f'{mean:.1f}'
+        return mean_and_range([100*r[unit][part] for r in runs.values()])
     def line(cells):
         return '| ' + ' | '.join(cells) + ' |'
     heads = ['', *(f'{u} unit' for u in units), f'{units[-1]}, odd half']

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['UMASK', 'ASSETS', 'PRECISIONS', 'UserError', 'make_dir', 'output_file', 'atomic_write', 'write_json', 'write_folder',
            'replace_folder', 'fingerprint', 'weights_hash', 'asset_path', 'optional', 'set_seed', 'pick_device',
-           'has_bf16', 'autocast_for', 'LargestTensor']
+           'has_bf16', 'autocast_for', 'LargestTensor', 'mean_and_range']
 
 # %% ../../nbs/core/00_base.ipynb #c004
 import hashlib, importlib, json, os, random, shutil, stat, tempfile
@@ -219,3 +219,10 @@ class LargestTensor(TorchDispatchMode):
         results = out if isinstance(out, (tuple, list)) else [out]
         self.size = max([self.size] + [o.numel() for o in results if isinstance(o, torch.Tensor)])
         return out
+
+# %% ../../nbs/core/00_base.ipynb #c032
+def mean_and_range(values, # list of numbers, one a seed
+                  ):       # text with one decimal, such as '15.7 (15.6 to 15.9)'
+    "Mean, lowest and highest"
+    mean, low, high = np.mean(values), min(values), max(values)
+    return f'{mean:.1f} ({low:.1f} to {high:.1f})' if high - low > .05 else f'{mean:.1f}'
