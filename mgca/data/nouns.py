@@ -73,8 +73,9 @@ class NounLexicon:
     def __init__(self,
                  nouns,     # iterable of singular nouns
                  compounds, # iterable of 'first second'
+                 common=(), # all of them again, the most frequent first
                 ):
-        self.nouns_, self.compounds = frozenset(nouns), frozenset(compounds)
+        self.nouns_, self.compounds, self.common = frozenset(nouns), frozenset(compounds), list(common)
         self.facts = dict(nouns=len(self.nouns_ | self.compounds)) # for the run card of a training
 
     def __call__(self,
@@ -82,14 +83,14 @@ class NounLexicon:
                 ):        # list of distinct nouns, as `nouns`
         return self.nouns(caption)
 
-    def to_dict(self): # dict of two sorted lists, which JSON can hold
-        return dict(nouns=sorted(self.nouns_), compounds=sorted(self.compounds))
+    def to_dict(self): # dict of three lists, which JSON can hold
+        return dict(nouns=sorted(self.nouns_), compounds=sorted(self.compounds), common=self.common)
 
     @classmethod
     def from_dict(cls,
                   d, # from `to_dict`
                  ):  # `NounLexicon`
-        return cls(d['nouns'], d['compounds'])
+        return cls(d['nouns'], d['compounds'], d.get('common', ()))
 
 # %% ../../nbs/data/02_nouns.ipynb #n010
 def find_compounds(count,     # Counter of words, see `count_words`
@@ -124,7 +125,10 @@ def fit(cls:NounLexicon,
             return False
         alone = n > inner[word] or word not in seconds
         return alone and led[word] >= .1*max(1, n - inner[word]) and ends[word] >= .35*n
-    return cls(filter(is_noun, count), {f'{a} {b}' for a, b in bound})
+    often = Counter({f'{a} {b}': pairs[a, b] for a, b in bound})
+    often.update({word: count[word] - inner[word] for word in count if is_noun(word)})
+    nouns = [word for word in often if ' ' not in word]
+    return cls(nouns, often.keys() - set(nouns), [word for word, _ in often.most_common()])
 
 # %% ../../nbs/data/02_nouns.ipynb #c012
 @patch

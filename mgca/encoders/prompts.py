@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PROMPTS', 'MOST_LETTERS', 'MOST_SENTENCES', 'FEW', 'tidy_name', 'fill_prompts', 'average_prompts', 'weights_state',
-           'encode_sentences', 'encode_text']
+           'encode_sentences', 'encode_text', 'KnownTexts']
 
 # %% ../../nbs/encoders/00_prompts.ipynb #c004
 from collections import Counter
@@ -116,3 +116,28 @@ def encode_text(enc,         # an encoder pair
     sentences = fill_prompts(class_names, templates or enc.prompts)
     embs = encode_sentences(enc, [s for group in sentences for s in group])
     return average_prompts(embs, [len(group) for group in sentences], normalise_first)
+
+# %% ../../nbs/encoders/00_prompts.ipynb #n033
+class KnownTexts:
+    "Embeddings of texts, each computed once, by one of several processes"
+    def __init__(self):
+        self.known, self.said_by = {}, None  # text -> (D,), and which weights of the text tower said it
+
+    def __call__(self,
+                 enc,    # an encoder pair
+                 texts,  # U distinct strings, the same in all processes
+                 gather, # `Processes`
+                 spread=False, # is the encoder spread, so that all processes run it together?
+                ):       # (U,D) unit norm
+        state = None if spread else weights_state(enc.text_parameters())
+        if self.said_by != state:  # another text tower has said it
+            self.known, self.said_by = {}, state
+        new = [t for t in texts if t not in self.known]
+        parts = 1 if spread else gather.world_size
+        shares = [new[k::parts] for k in range(parts)]
+        mine = [encode_text(enc, [t])[0] for t in shares[gather.rank % parts]]
+        if new:
+            mine = torch.stack(mine) if mine else torch.zeros(0, enc.dim, device=enc.mean.device)
+            found = mine if parts == 1 else gather(mine)
+            self.known.update(zip([t for share in shares for t in share], found))
+        return torch.stack([self.known[t] for t in texts])

@@ -102,9 +102,9 @@ def mgca_eval(
     model:str='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], what mgca_train saved, a hub id, or {tcl,groupvit,pgseg}:FILE
     features:str='decoder', # maskclip, sclip, naclip, clearclip, full or decoder
     unit:str='adaptive', # pixel, group or adaptive
-    refine:str='none', # none or pamr
+    refine:str='auto', # none, guided, pamr, sharp, or auto: what the model's adaptive unit was made for, none for other units and protocols
     protocol:str='native', # tcl448, groupvit448, sclip336, or native: whole images, the flags below, scored at their own size
-    background:str='', # native: none, words "wall; floor", a threshold 0-1, or tcl, the default; where the first class is background
+    background:str='', # native, where the first class is background: none, words "wall; floor", a threshold 0-1, tcl or captions; the model's own when empty
     size:int=0, # native: short side given to the encoder in pixels; 0 = its own
     window:int=0, # native: side of the sliding window in pixels; 0 = the whole image
     stride:int=0, # native: step of the window in pixels; 0 = half the window
@@ -169,7 +169,8 @@ def keep(o,      # namespace of the command's flags
         write_json(o.json, result)
     if o.table:
         found = result['benchmarks'] if o.all else {o.data: result}
-        write_table(o.table, found, row_label(o, model), dict(none='-', pamr='PAMR')[o.refine])
+        used = next(iter(found.values()))['config']['refine']
+        write_table(o.table, found, row_label(o, model), dict(none='-', pamr='PAMR').get(used, used))
     if failed := result.get('failed'):
         raise UserError(f'{len(failed)} benchmarks failed: ' + '; '.join(failed.values()))
 
@@ -193,7 +194,7 @@ def report(o, # namespace of the command's flags
         r = run_one(dataset, key, model, p, choices, asked and alone, o.sweep and alone, o.limit,
                     model.device, o.seed, o.batch)
         r['config'].update(model=o.model, device=str(model.device), seed=o.seed, processes=gather.world_size)
-        for line in say(r, choices):
+        for line in say(r, {k: r['config'][k] for k in choices}):
             say_once(line)
         so_far[key] = r
         if o.all and o.json and gather.rank == 0:

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['THRESHOLDS', 'confusion', 'iou_of', 'boundaries', 'divide_bands', 'boundary_fscore', 'summarise', 'image_counts',
-           'bootstrap_interval', 'sweep_counts', 'sweep_mious', 'sweep_warning', 'finish_sweep']
+           'resampled_mious', 'bootstrap_interval', 'paired_interval', 'sweep_counts', 'sweep_mious', 'sweep_warning',
+           'finish_sweep']
 
 # %% ../../nbs/eval/00_metrics.ipynb #c004
 import math
@@ -98,6 +99,23 @@ def image_counts(conf, # (n,n+1) confusion counts of one image
     return torch.stack([ids, conf.diagonal()[ids], truth[ids], pred[ids]]).cpu().numpy()
 
 # %% ../../nbs/eval/00_metrics.ipynb #n012
+def resampled_mious(counts, # list of (4,k) arrays from `image_counts`, one an image
+                    n,      # classes
+                    times=1000, # resamplings
+                    seed=0, # of the drawing; equal seeds draw the same images
+                   ):       # (times,) mIoU in [0,1], nan where no pixel counts
+    "The mIoU, had other images of the same kind been drawn"
+    ids, hit, truth, pred = np.concatenate(counts, 1)
+    B, union = len(counts), truth + pred - hit
+    image = np.repeat(np.arange(B), [c.shape[1] for c in counts])
+    rng, found = np.random.default_rng(seed), np.full(times, np.nan)
+    for k in range(times):
+        w = rng.multinomial(B, np.full(B, 1/B))[image]  # how often each image was drawn
+        i, u = np.bincount(ids, w*hit, n), np.bincount(ids, w*union, n)
+        if u.any():
+            found[k] = (i[u > 0]/u[u > 0]).mean()
+    return found
+
 def bootstrap_interval(counts, # list of (4,k) arrays from `image_counts`, one an image
                        n,      # classes
                        times=1000, # resamplings
@@ -105,18 +123,22 @@ def bootstrap_interval(counts, # list of (4,k) arrays from `image_counts`, one a
                        seed=0, # of the drawing
                       ):       # (low, high) mIoU in [0,1], or None without any counted pixel
     "Percentile interval of the mIoU over images"
-    ids, hit, truth, pred = np.concatenate(counts, 1)
-    if not len(ids):
+    found = resampled_mious(counts, n, times, seed)
+    if np.isnan(found).all():
         return None
-    B, union = len(counts), truth + pred - hit
-    image = np.repeat(np.arange(B), [c.shape[1] for c in counts])
-    rng, found = np.random.default_rng(seed), []
-    for _ in range(times):
-        w = rng.multinomial(B, np.full(B, 1/B))[image]  # how often each image was drawn
-        i, u = np.bincount(ids, w*hit, n), np.bincount(ids, w*union, n)
-        if u.any():
-            found.append((i[u > 0]/u[u > 0]).mean())
-    low, high = np.quantile(found, [(1 - level)/2, (1 + level)/2])
+    low, high = np.nanquantile(found, [(1 - level)/2, (1 + level)/2])
+    return float(low), float(high)
+
+def paired_interval(ours,   # list of (4,k) arrays from `image_counts`, one an image
+                    theirs, # the same of another prediction for the same images
+                    n,      # classes
+                    times=1000, # resamplings
+                    level=.95,  # share of them inside the interval
+                    seed=0, # of the drawing
+                   ):       # (low, high) difference of mIoU, ours minus theirs
+    "Percentile interval of a difference: the same images are drawn for both, so what is hard for both cancels"
+    gap = resampled_mious(ours, n, times, seed) - resampled_mious(theirs, n, times, seed)
+    low, high = np.nanquantile(gap, [(1 - level)/2, (1 + level)/2])
     return float(low), float(high)
 
 # %% ../../nbs/eval/00_metrics.ipynb #c027

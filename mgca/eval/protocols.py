@@ -34,7 +34,7 @@ class Protocol:
     normalise: str = "the encoder's own"
     scores: str = 'masks' # masks, softmax or groupvit
     scale: float = 0.     # what cosines are multiplied with before a softmax
-    background: object = None # on sets that have one: None, 'tcl', a threshold, words
+    background: object = None # on sets that have one: None, 'tcl', 'captions', a threshold, words, or 'model' for what the model prefers
     area: float = 0.      # classes with less than this share of the foreground are dropped
     kp: float = 0.        # weight of the frozen CLIP's masks beside a decoder's
     scales: tuple = (1.,) # short sides, as multiples of `size`
@@ -54,7 +54,7 @@ PROTOCOLS = {p.name: p for p in (
              prompts='imagenet80', normalise_first=True, names='sclip', exceptions=(
                  ('cityscapes', 'size', 560), ('coco_stuff', 'size', 448), ('voc21', 'scale', 65.),
                  ('voc21', 'area', .1), ('context60', 'scale', 50.), ('coco_object', 'scale', 50.))),
-    Protocol('native', resize='antialiased', pad='resized to whole patches', background='tcl'))}
+    Protocol('native', resize='antialiased', pad='resized to whole patches', background='model'))}
 
 # %% ../../nbs/eval/05_protocols.ipynb #n004
 def rules_on(protocol, # `Protocol`
@@ -162,6 +162,8 @@ class ProtocolSegmenter(Segmenter):
                  **kw,   # unit, features, refine
                 ):
         inside = rules.scores == 'groupvit'  # its background is decided inside the window
+        if kw.get('refine', 'auto') == 'auto':
+            kw['refine'] = 'none'  # published numbers say where they were refined
         super().__init__(model, names, background=None if inside else background, size=rules.size, window=rules.window,
                          stride=rules.stride, kp=rules.kp, prompts=rules.prompts or None, **kw)
         self.rules, self.words = rules, list(words)
@@ -229,7 +231,7 @@ def make_segmenter(model, # from `load_model`
         names, variant = names[1:], facts()['variants'].get(p.names, {})
         words = variant.get('background', {}).get(key, [])
     if p.name == 'native':
-        background = words if words and not asked else background
+        background = words if words and not asked else getattr(model, 'background', 'tcl') if background == 'model' else background
         seg = Segmenter(model, names, background=background, size=p.size or None, window=p.window or None, kp=p.kp,
                         stride=p.stride or None, scales=p.scales, flip=p.flip, prompts=p.prompts or None, **kw)
     else:
@@ -239,7 +241,7 @@ def make_segmenter(model, # from `load_model`
             notes.append(f'kp {p.kp} left out: {why}')
             p = replace(p, kp=0.)
         seg = ProtocolSegmenter(model, names, p, background, words, **kw)
-    if p.scores == 'masks' and seg.threshold is not None and not model.calibrated:
+    if p.scores == 'masks' and seg.threshold is not None and not model.calibrated and seg.background != 'captions':
         notes.append(f'the background threshold of {seg.threshold} is a guess here: '
                      f'nothing has fitted the scores of {model.name} to it')
     return seg, notes

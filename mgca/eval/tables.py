@@ -66,7 +66,7 @@ def settings(seg, # `Segmenter` of the run
             ):    # dict
     "All that shaped a number"
     rules = spelled_out(replace(rules_on(p, key), kp=seg.kp))
-    background = seg.words or seg.threshold
+    background = seg.words or ('captions' if seg.background == 'captions' else seg.threshold)
     return dict(data=key, set=dataset.name, split=getattr(dataset, 'split', ''), limit=limit, **choices, rules=rules,
                 background=background, class_names=dataset.class_names, encoder=seg.model.name,
                 model_config=asdict(seg.model.cfg))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PICKS', 'similarity', 'sigmoid_objects', 'gumbel_objects', 'attention_objects', 'own_share', 'farthest_points',
            'affinity', 'refine_centres', 'meta_points', 'pseudo_regions', 'region_shares', 'pseudo_labels',
-           'false_negative_mask', 'surely_absent', 'spoken_of', 'sample_positives', 'hard_negatives']
+           'batch_texts', 'false_negative_mask', 'surely_absent', 'spoken_of', 'sample_positives', 'hard_negatives']
 
 # %% ../../nbs/method/01_correspondence.ipynb #c004
 import torch
@@ -125,6 +125,18 @@ def pseudo_labels(share, # (B,U,X) shares of X places, pixels or regions
     "Pseudo label of every place"
     best, text = share.max(1)
     return torch.where(best >= rho_pos, text, -1)
+
+# %% ../../nbs/method/01_correspondence.ipynb #b103
+def batch_texts(texts, # B lists of strings of this process
+                others=None, # the lists of all processes, these included
+               ):      # list of U distinct texts, (B,U) bool
+    "Distinct texts, and which of them each image names"
+    distinct = list(dict.fromkeys(t for ts in others or texts for t in ts))
+    index = {t: i for i, t in enumerate(distinct)}
+    pos = torch.zeros(len(texts), len(distinct), dtype=torch.bool)
+    for i, ts in enumerate(texts):
+        pos[i, [index[t] for t in ts]] = True
+    return distinct, pos
 
 # %% ../../nbs/method/01_correspondence.ipynb #c030
 @torch.no_grad()

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PATCHES', 'WINDOWS', 'DILATIONS', 'working_size', 'resize', 'to_input', 'window_starts', 'check_pieces',
-           'add_resized', 'slide', 'shifts', 'pamr_weights', 'pamr_round', 'pamr', 'refine_scores', 'between',
-           'enlarged', 'contenders', 'whole_winners', 'winners', 'argmax_at']
+           'add_resized', 'slide', 'shifts', 'pamr_weights', 'pamr_round', 'pamr', 'between', 'enlarged', 'contenders',
+           'whole_winners', 'winners', 'argmax_at']
 
 # %% ../../nbs/segment/02_refine.ipynb #c004
 import math
@@ -158,20 +158,6 @@ def pamr(imgs,  # (B,3,h,w) in [0,1], at mask size
         out.append(m)
     return torch.cat(out, 1)
 
-# %% ../../nbs/segment/02_refine.ipynb #c021
-@torch.no_grad()
-def refine_scores(imgs,   # (1,3,H,W) in [0,1]
-                  scores, # (1,C,h,w)
-                  quarter=4, # image pixels a refined pixel, each way, at most
-                 ):       # (1,C,h',w')
-    "PAMR of the classes that vary over the image"
-    size = [max(s, -(-i//quarter)) for s, i in zip(scores.shape[-2:], imgs.shape[-2:])]
-    varied = (scores.amax((0, 2, 3)) > scores.amin((0, 2, 3))).nonzero()[:, 0]
-    out = F.interpolate(scores, size, mode='bilinear', align_corners=False)
-    if len(varied):
-        out[:, varied] = pamr(F.interpolate(imgs, size, mode='bilinear', align_corners=True), out[:, varied])
-    return out
-
 # %% ../../nbs/segment/02_refine.ipynb #n009
 def between(n,    # given points along a side
             N,    # pixels along the enlarged side
@@ -203,6 +189,10 @@ def enlarged(scores, # (C,h,w)
 def contenders(scores, # (C,h,w)
               ):       # indices of the classes that can win somewhere between the given points
     "Leave out classes that are beaten in every cell of four neighbours"
+    least, most = scores.amin(), scores.flatten(1).amax(1)
+    above = (most > least).nonzero()[:, 0]  # planes as low as it gets everywhere, as of names that were dropped, need no look
+    if 0 < len(above) < len(scores):
+        return above[contenders(scores[above])]
     def highest(s):
         return F.max_pool2d(F.pad(s[None].float(), (1, 1, 1, 1), mode='replicate'), 2, 1)[0]
     floor = torch.stack([-highest(-s).amin(0) for s in scores.split(32)]).amax(0)

@@ -130,7 +130,10 @@ def read_model(path, # folder with config.json and model.safetensors
     if not isinstance(saved.get('system'), str):
         raise UserError(f'{path}/config.json names no system; is this a model of mgca?')
     model = build(parse_config(saved, path/'config.json'))
-    wrong = why_not(weights, {k: v for k, v in model.state_dict().items() if not k.startswith(tuple(f'{p}.' for p in model.rebuilt))})
+    def starts(k, parts): return k.startswith(tuple(f'{p}.' for p in parts))
+    wanted = {k: v for k, v in model.state_dict().items() if not starts(k, model.rebuilt)}
+    weights = {k: v for k, v in wanted.items() if starts(k, model.optional)} | weights  # older versions had less
+    wrong = why_not(weights, wanted)
     if wrong:
         raise UserError(f'{path}: weights do not fit the configuration ({wrong}); take an older step-* folder beside it, or train again')
     model.load_state_dict(weights, strict=False)

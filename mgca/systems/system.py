@@ -50,19 +50,21 @@ class System(nn.Module, ModelHubMixin, library_name='mgca', tags=['open-vocabula
     Config = TrainConfig # a subclass adds the system's own fields
     needs = ()           # 'imgs' when `forward` wants the images beside `frozen`'s result, 'masks' when it learns from masks
     rebuilt = ()         # names of parts that are made again from `cfg` and not saved
+    optional = ()        # names of parts that models of older versions lack
     presets = {('size', 'mini'): dict(steps=60, batch=32, cached_features=480),
                ('size', 'cc3m'): dict(normalise='imagenet', steps=50_000, batch=1024, microbatches=4, lr=7.5e-5, lr_end=.133,
                                       weight_decay=.05, eps=1e-6, warmup=.3, cached_features=0, workers=8, shuffle=5000)}
     # what a person who segments may ask of it
     stride, image_size, dense_size = 16, 224, 224 # pixels a place, side while training, short side of images to segment
     prompts, dense_modes = 'simple', () # default key of `PROMPTS`, names of features that need no training
+    refinement, background = 'none', 'tcl' # of the adaptive unit, and where background is asked for without saying how
     calibrated = True    # are scores probabilities that a background threshold may be compared with?
 
     def __init__(self,
                  cfg, # of the class `Config`
                 ):
         super().__init__()
-        self.cfg = cfg
+        self.cfg, self.seen = cfg, None  # what is kept of the training data, such as `method.grains.SeenPlaces`
 
     def forward(self,
                 batch, # `Batch`, a whole one or a piece
@@ -81,6 +83,12 @@ def reader(self:System,
           ):         # picklable function caption -> list of texts
     "How captions are read; whole sentences unless a system knows better"
     return whole_captions
+
+@patch
+def meet(self:System,
+         reader, # of the training data
+        ):       # None
+    "Called once before the first step, for systems that keep something of the words"
 
 # %% ../../nbs/systems/01_system.ipynb #n114
 @patch

@@ -43,6 +43,7 @@ class Run:
         set_seed(cfg.seed)
         self.system = build(cfg).to(self.device)
         self.source = source or self.open_source(features)
+        self.system.meet(self.source.reader)
         self.step = self.skipped = self.in_a_row = 0
         self.seconds, self.asked_to_stop, self.stopping, self.resumed = 0., 0, 0, []
         self.start()
