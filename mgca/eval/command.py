@@ -102,9 +102,9 @@ def mgca_eval(
     model:str='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], what mgca_train saved, a hub id, or {tcl,groupvit,pgseg}:FILE
     features:str='decoder', # maskclip, sclip, naclip, clearclip, full or decoder
     unit:str='adaptive', # pixel, group or adaptive
-    refine:str='auto', # none, guided, pamr, sharp, or auto: what the model's adaptive unit was made for, none for other units and protocols
+    refine:str='auto', # none, guided, pamr, sharp; auto: what the model's adaptive unit was made for, none elsewhere
     protocol:str='native', # tcl448, groupvit448, sclip336, or native: whole images, the flags below, scored at their own size
-    background:str='', # native, where the first class is background: none, words "wall; floor", a threshold 0-1, tcl or captions; the model's own when empty
+    background:str='', # native, on sets with background: none, words "wall; floor", 0-1, tcl, captions; the model's own when empty
     size:int=0, # native: short side given to the encoder in pixels; 0 = its own
     window:int=0, # native: side of the sliding window in pixels; 0 = the whole image
     stride:int=0, # native: step of the window in pixels; 0 = half the window

@@ -129,6 +129,7 @@ def bootstrap_interval(counts, # list of (4,k) arrays from `image_counts`, one a
     low, high = np.nanquantile(found, [(1 - level)/2, (1 + level)/2])
     return float(low), float(high)
 
+# %% ../../nbs/eval/00_metrics.ipynb #n016
 def paired_interval(ours,   # list of (4,k) arrays from `image_counts`, one an image
                     theirs, # the same of another prediction for the same images
                     n,      # classes

@@ -34,7 +34,7 @@ class Protocol:
     normalise: str = "the encoder's own"
     scores: str = 'masks' # masks, softmax or groupvit
     scale: float = 0.     # what cosines are multiplied with before a softmax
-    background: object = None # on sets that have one: None, 'tcl', 'captions', a threshold, words, or 'model' for what the model prefers
+    background: object = None # on sets that have one: None, 'tcl', 'captions', a threshold, words, or 'auto' for what the model prefers
     area: float = 0.      # classes with less than this share of the foreground are dropped
     kp: float = 0.        # weight of the frozen CLIP's masks beside a decoder's
     scales: tuple = (1.,) # short sides, as multiples of `size`
@@ -54,7 +54,7 @@ PROTOCOLS = {p.name: p for p in (
              prompts='imagenet80', normalise_first=True, names='sclip', exceptions=(
                  ('cityscapes', 'size', 560), ('coco_stuff', 'size', 448), ('voc21', 'scale', 65.),
                  ('voc21', 'area', .1), ('context60', 'scale', 50.), ('coco_object', 'scale', 50.))),
-    Protocol('native', resize='antialiased', pad='resized to whole patches', background='model'))}
+    Protocol('native', resize='antialiased', pad='resized to whole patches', background='auto'))}
 
 # %% ../../nbs/eval/05_protocols.ipynb #n004
 def rules_on(protocol, # `Protocol`
@@ -231,7 +231,7 @@ def make_segmenter(model, # from `load_model`
         names, variant = names[1:], facts()['variants'].get(p.names, {})
         words = variant.get('background', {}).get(key, [])
     if p.name == 'native':
-        background = words if words and not asked else getattr(model, 'background', 'tcl') if background == 'model' else background
+        background = words if words and not asked else background
         seg = Segmenter(model, names, background=background, size=p.size or None, window=p.window or None, kp=p.kp,
                         stride=p.stride or None, scales=p.scales, flip=p.flip, prompts=p.prompts or None, **kw)
     else:

@@ -15,10 +15,10 @@ from .sharpen import REFINEMENTS
 # %% ../../nbs/segment/04_choices.ipynb #n101
 def no_background(bg, # what a user gave
                  ):   # bool
-    "Is it neither None, 'tcl', 'captions', a threshold nor a list of words?"
+    "Is it neither None, 'tcl', 'captions', 'auto', a threshold nor a list of words?"
     if isinstance(bg, Real) and not isinstance(bg, bool):
         return not 0 <= bg <= 1
-    return not (bg is None or isinstance(bg, str) and bg in ('tcl', 'captions') or isinstance(bg, (list, tuple)) and len(bg) > 0)
+    return not (bg is None or isinstance(bg, str) and bg in ('tcl', 'captions', 'auto') or isinstance(bg, (list, tuple)) and bg)
 
 def wrong_words(s, # `Segmenter` with its arguments as given
                ):  # iterator of (is it wrong?, message)
@@ -31,9 +31,12 @@ def wrong_words(s, # `Segmenter` with its arguments as given
     yield s.unit not in UNITS, f'unknown unit {s.unit!r}; use one of {", ".join(UNITS)}'
     yield s.refine not in REFINEMENTS, f'unknown refinement {s.refine!r}; use one of {", ".join(REFINEMENTS)}'
     yield s.features not in ('decoder', *modes), f'unknown features {s.features!r}; use {asked}' if modes else none
-    yield no_background(s.background), f"background {s.background!r} is none of: None, 'tcl', 'captions', a threshold in [0,1], a list of words"
+    ways = "None, 'tcl', 'captions', 'auto', a threshold in [0,1], a list of words"
+    yield no_background(s.background), f'background {s.background!r} is none of: {ways}'
     yield (isinstance(s.background, str) and s.background == 'captions' and getattr(s.model, 'seen', None) is None,
            f'{s.model.name} has kept no words of its captions; name the background in words, or give a threshold')
+    yield (isinstance(s.background, str) and s.background == 'captions' and (s.unit, s.features) != ('adaptive', 'decoder'),
+           'words of the captions are weighed as shares, which only the adaptive unit has; use it, or another background')
     yield not 0 <= s.kp <= 1, f'kp is a weight in [0,1], got {s.kp}; TCL uses 0.3'
 
 # %% ../../nbs/segment/04_choices.ipynb #n103

@@ -89,11 +89,11 @@ def segment_files(seg,   # `Segmenter`
 
 # %% ../../nbs/segment/07_command.ipynb #c056
 def parse_background(text, # 'none', 'tcl', words 'wall; floor' or a threshold
-                    ):     # None, 'tcl', 'captions', list of words or float
+                    ):     # None, 'tcl', 'captions', 'auto', list of words or float
     "The --background option"
     if text in ('none', ''):
         return None
-    if text in ('tcl', 'captions'):
+    if text in ('tcl', 'captions', 'auto'):
         return text
     try:
         return float(text)

@@ -30,7 +30,7 @@ class Segmenter:
                  class_names,   # list of C names, synonyms as 'tv|television'
                  unit='adaptive', # 'pixel', 'group' or 'adaptive'
                  features='decoder', # 'decoder', or one of the system's `dense_modes`
-                 background=None, # None, a list of words, a threshold on the mask probability in [0,1], 'tcl', or 'captions' for their nouns
+                 background=None, # None, a list of words, a threshold on the mask probability in [0,1], 'tcl', 'captions', or 'auto'
                  refine='auto', # none, guided, pamr, sharp, or what the system's adaptive unit was made for
                  size=None,     # short side given to the encoder; its own when None
                  window=None,   # side of the sliding window in pixels; None for the whole image (TCL: 448)
@@ -42,6 +42,11 @@ class Segmenter:
                 ):
         store_attr()
         check_choices(self)
+        own = (unit, features) == ('adaptive', 'decoder')  # what a system wants holds for its adaptive unit
+        if refine == 'auto':
+            self.refine = getattr(model, 'refinement', 'none') if own else 'none'
+        if background == 'auto':
+            background = self.background = getattr(model, 'background', 'tcl') if own else 'tcl'
         self.words = list(background) if isinstance(background, (list, tuple)) else []
         self.threshold = None if self.words else {'tcl': .4 if refine == 'pamr' else .5, 'captions': .4}.get(background, background)
         self.size, self.stride = size or model.dense_size, stride or (window and max(1, window//2))
@@ -51,8 +56,6 @@ class Segmenter:
         self.text = model.encode_text(self.class_names + self.words, prompts)
         if background == 'captions':
             self.text = torch.cat([self.text, model.seen.other_words(self.text)])
-        if refine == 'auto':
-            self.refine = model.refinement if (unit, features) == ('adaptive', 'decoder') else 'none'
         if kp:  # a system without such masks says so now
             model.prior_scores(torch.zeros(1, 3, model.image_size, model.image_size, device=self.text.device), self.text[:1])
 
