@@ -78,7 +78,8 @@ def study(file,    # JSON that grows with every run
     file = Path(file)
     done = read_json(file) if file.exists() else {}
     for name, seed in [(n, s) for s in seeds for n in runs]:
-        if str(seed) in done.setdefault(name, {}):
+        kept = done.setdefault(name, {}).get(str(seed), {})
+        if all(list(kept.get(title, ())) == list(readings) for title in datasets):  # another order has another last one
             continue
         model, seconds = one_run(runs[name], source, **common, seed=seed)
         done[name][str(seed)] = dict(seconds=seconds, **read_apart(model, datasets, readings))
@@ -135,12 +136,12 @@ def remember(model,  # `System` whose encoder has grains
              steps=30, # batches
             ):       # the same
     "Moments and words for a head that was trained before they were kept"
-    for b in model.seen.buffers():
+    for b in model.memory.buffers():
         b.zero_()
     model.meet(source.reader)
     for step in range(steps):
         x = source.batch(step, model.cfg.batch, model.cfg.seed).x.to(model.device)
-        model.seen.update(some_places(model.decoder(x)).flatten(0, 1))
+        model.memory.update(some_places(model.decoder(x)).flatten(0, 1))
     return model
 
 # %% ../../nbs/apps/02_photos.ipynb #c023

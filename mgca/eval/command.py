@@ -102,7 +102,7 @@ def mgca_eval(
     model:str='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], what mgca_train saved, a hub id, or {tcl,groupvit,pgseg}:FILE
     features:str='decoder', # maskclip, sclip, naclip, clearclip, full or decoder
     unit:str='adaptive', # pixel, group or adaptive
-    refine:str='auto', # none, guided, pamr, sharp; auto: what the model's adaptive unit was made for, none elsewhere
+    refine:str='auto', # none, guided, pamr, sharp; auto: as the model's adaptive unit was made, none elsewhere and under protocols but native
     protocol:str='native', # tcl448, groupvit448, sclip336, or native: whole images, the flags below, scored at their own size
     background:str='', # native, on sets with background: none, words "wall; floor", 0-1, tcl, captions; the model's own when empty
     size:int=0, # native: short side given to the encoder in pixels; 0 = its own
@@ -182,7 +182,7 @@ def report(o, # namespace of the command's flags
     gather, choices, so_far = processes(), dict(features=o.features, unit=o.unit, refine=o.refine), {}
     p = settle(o.protocol, flags_given(o))
     check_flags(o, p)
-    device, asked = own_device(o.device, gather), o.background not in ('', 'none')
+    device, asked = own_device(o.device, gather), o.background not in ('', 'none', 'auto')
     names = p.names if o.data in ROWS else o.names
     dataset = None if o.all else load_benchmark(o.data, o.root, o.styles, o.split, names)
     model = load_model(o.model, device, normalise=p.normalise if p.normalise in NORMS else 'model')

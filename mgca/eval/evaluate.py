@@ -207,8 +207,7 @@ def run_one(dataset, # an evaluation set
     if sweep:
         finish_sweep(result, getattr(dataset, 'split', ''), seg.threshold)
     if p.name == 'native':  # what was left open, as it was decided
-        auto = 'captions' if seg.background == 'captions' else 'tcl'
-        background = auto if p.background == 'auto' else p.background
+        background = seg.auto if p.background == 'auto' else p.background
         p = replace(p, size=seg.size, stride=seg.stride or 0, prompts=p.prompts or model.prompts, background=background)
     config = settings(seg, dataset, key, p, dict(choices, refine=seg.refine), limit)
     return dict(result, complete=is_whole(dataset, key, result['images']) and not limit,

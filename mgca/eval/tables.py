@@ -18,6 +18,7 @@ from ..encoders.towers import NORMS
 from .labels import facts, has_background
 from .protocols import rules_on, spelled_out
 from .readers import ROWS
+from ..segment.sharpen import LIFT
 
 # %% ../../nbs/eval/06_tables.ipynb #n101
 def versions(): # dict
@@ -66,7 +67,8 @@ def settings(seg, # `Segmenter` of the run
             ):    # dict
     "All that shaped a number"
     rules = spelled_out(replace(rules_on(p, key), kp=seg.kp))
-    background = seg.words or ('captions' if seg.background == 'captions' else seg.threshold)
+    by_words = f'captions, threshold {seg.threshold}, lift {LIFT}' if seg.background == 'captions' else ''
+    background = by_words or seg.words or seg.threshold
     return dict(data=key, set=dataset.name, split=getattr(dataset, 'split', ''), limit=limit, **choices, rules=rules,
                 background=background, class_names=dataset.class_names, encoder=seg.model.name,
                 model_config=asdict(seg.model.cfg))

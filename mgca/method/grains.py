@@ -6,6 +6,7 @@
 __all__ = ['SeenPlaces', 'some_places', 'grain_shares', 'unit_shares', 'grain_scores']
 
 # %% ../../nbs/method/05_grains.ipynb #c004
+import math
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -47,8 +48,12 @@ def some_places(emb, # (B,D,H,W)
                 most=16, # places an image
                ):    # (B,K,D) unit norm
     "Places spread over each image, the same ones every time"
-    step = max(1, emb[0, 0].numel()//most) | 1  # odd, so that columns of an even width are not always the same
-    return F.normalize(emb.detach().flatten(2)[..., ::step].transpose(1, 2), dim=-1)
+    n = emb[0, 0].numel()
+    step = -(-n//most)
+    while math.gcd(step, n) > 1:  # then no column is left out for good, and no place is taken twice
+        step += 1
+    at = torch.arange(min(n, most), device=emb.device)*step % n
+    return F.normalize(emb.detach().flatten(2)[..., at].transpose(1, 2), dim=-1)
 
 # %% ../../nbs/method/05_grains.ipynb #c016
 @patch

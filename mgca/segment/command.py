@@ -116,7 +116,8 @@ def warn_of_guesses(seg, # `Segmenter`
              f'{seg.threshold:g} is a guess; look at the overlays, or name the background in words')
 
 # %% ../../nbs/segment/07_command.ipynb #c060
-BACKGROUND = ('none, words "wall; floor", captions (frequent nouns of its training data), tcl, or a threshold 0-1 on the mask probability, '
+BACKGROUND = ('none, words "wall; floor", captions (frequent nouns of its training data, for the adaptive unit of models that have kept '
+              'them, as lite), tcl, auto (captions or tcl), or a threshold 0-1 on the mask probability, '
               'which is a guess for a model whose mask scale was not trained (the packaged lite)')
 
 def mgca_segment(photos:Flag('photos, folders or quoted globs', nargs='+'),

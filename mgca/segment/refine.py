@@ -189,14 +189,13 @@ def enlarged(scores, # (C,h,w)
 def contenders(scores, # (C,h,w)
               ):       # indices of the classes that can win somewhere between the given points
     "Leave out classes that are beaten in every cell of four neighbours"
-    least, most = scores.amin(), scores.flatten(1).amax(1)
-    above = (most > least).nonzero()[:, 0]  # planes as low as it gets everywhere, as of names that were dropped, need no look
-    if 0 < len(above) < len(scores):
-        return above[contenders(scores[above])]
+    above = (scores.flatten(1).amax(1) > scores.amin()).nonzero()[:, 0]
+    ids = above if len(above) else torch.arange(len(scores), device=scores.device)
+    scores = scores[ids]  # without planes that are as low as it gets everywhere, as of names that were dropped
     def highest(s):
         return F.max_pool2d(F.pad(s[None].float(), (1, 1, 1, 1), mode='replicate'), 2, 1)[0]
     floor = torch.stack([-highest(-s).amin(0) for s in scores.split(32)]).amax(0)
-    return torch.cat([(highest(s) >= floor).flatten(1).any(1) for s in scores.split(32)]).nonzero()[:, 0]
+    return ids[torch.cat([(highest(s) >= floor).flatten(1).any(1) for s in scores.split(32)])]
 
 def whole_winners(scores, # (C,h,w)
                   ids,    # (C,) class of each

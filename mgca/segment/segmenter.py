@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch, store_attr
 from ..core.base import UserError
 from ..systems.saved import load_model
-from .choices import check_choices
+from .choices import check_choices, has_words
 from .masks import Segmentation, none_label
 from .photos import read_image
 from .refine import add_resized, check_pieces, slide, to_input, winners, working_size
@@ -45,8 +45,9 @@ class Segmenter:
         own = (unit, features) == ('adaptive', 'decoder')  # what a system wants holds for its adaptive unit
         if refine == 'auto':
             self.refine = getattr(model, 'refinement', 'none') if own else 'none'
+        self.auto = model.background if own and has_words(model) else 'tcl'  # what background='auto' stands for
         if background == 'auto':
-            background = self.background = getattr(model, 'background', 'tcl') if own else 'tcl'
+            background = self.background = self.auto
         self.words = list(background) if isinstance(background, (list, tuple)) else []
         self.threshold = None if self.words else {'tcl': .4 if refine == 'pamr' else .5, 'captions': .4}.get(background, background)
         self.size, self.stride = size or model.dense_size, stride or (window and max(1, window//2))
@@ -55,7 +56,7 @@ class Segmenter:
             raise UserError(f'{len(self.class_names)} classes, and label maps of 16 bits hold 65535; ask for fewer at a time')
         self.text = model.encode_text(self.class_names + self.words, prompts)
         if background == 'captions':
-            self.text = torch.cat([self.text, model.seen.other_words(self.text)])
+            self.text = torch.cat([self.text, model.memory.other_words(self.text)])
         if kp:  # a system without such masks says so now
             model.prior_scores(torch.zeros(1, 3, model.image_size, model.image_size, device=self.text.device), self.text[:1])
 

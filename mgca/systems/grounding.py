@@ -41,7 +41,7 @@ class GroundingConfig(TrainConfig):
 # %% ../../nbs/systems/02_grounding.ipynb #n107
 class Grounding(System):
     "Frozen encoders, a grounding decoder, learnable logit scales; subclasses say what is contrasted"
-    Config, rebuilt, optional, levels = GroundingConfig, ('enc',), ('seen',), ()
+    Config, rebuilt, optional, levels, grained = GroundingConfig, ('enc',), ('memory',), (), True # are an encoder's grains read?
     presets = {('size', 'cc3m'): dict(unfreeze=.6, scales=(2, 2)),
                ('model', 'lite'): dict(lr=2e-3, batch=64, steps=200, cached_features=8000, kernel=1, kappa=.7, w_distill=1.)}
 
@@ -55,8 +55,8 @@ class Grounding(System):
         self.check_settings()
         self.decoder = GroundingDecoder(self.enc, cfg.scales, cfg.kernel)
         self.logit_scales = LogitScales(self.levels)
-        if hasattr(self.enc, 'grains'):  # the adaptive unit looks at several sizes
-            self.seen, self.refinement, self.background = SeenPlaces(self.enc.dim), 'sharp', 'captions'
+        if self.grained and hasattr(self.enc, 'grains'):  # the adaptive unit looks at several sizes
+            self.memory, self.refinement, self.background = SeenPlaces(self.enc.dim), 'sharp', 'captions'
         for name in ('image_size', 'dense_size', 'stride', 'prompts'):
             setattr(self, name, getattr(self.enc, name))
         self.image_size = cfg.image_size or self.image_size
@@ -88,7 +88,7 @@ def rows(self:Grounding,
          batch, # `Batch` they belong to
         ):      # dict of name -> rows
     "What losses and running means need to know of some images; distillation where it is on"
-    out = {} if self.seen is None else dict(places=some_places(emb))
+    out = {} if self.memory is None else dict(places=some_places(emb))
     if 'teacher' in batch.more:
         out['distill'] = distillation_rows(emb, batch.more['teacher'], batch.more['sure'], self.enc.names)
     return out
@@ -116,8 +116,8 @@ def meet(self:Grounding,
         ):       # None
     "Frequent nouns are kept, where the adaptive unit may need words for a background"
     common = getattr(reader, 'common', ())
-    if self.seen is not None and common:
-        self.seen.keep_words(self.encode_text(common[:len(self.seen.words)]))
+    if self.memory is not None and common:
+        self.memory.keep_words(self.encode_text(common[:len(self.memory.words)]))
 
 @patch
 def frozen(self:Grounding,
@@ -168,7 +168,7 @@ def after_step(self:Grounding,
     "Logit scales stay at most 100; what places are like is noted"
     self.logit_scales.limit_()
     if 'places' in out:
-        self.seen.update(gather(out['places']).flatten(0, 1))
+        self.memory.update(gather(out['places']).flatten(0, 1))
 
 # %% ../../nbs/systems/02_grounding.ipynb #n118
 @patch
@@ -205,8 +205,8 @@ def scores(self:Grounding,
           ):         # (B,C,h',w') in [0,1], (B,h',w') unit of each place
     "Cosines carried by a unit, then TCL's sigmoid; several grains where the encoder has them"
     scale, bias = self.logit_scales.mask_scale, self.logit_scales.mask_bias
-    if self.seen is not None and (unit, features, read, x) == ('adaptive', 'decoder', None, None):
-        return grain_scores(self.looks(imgs, self.enc.grains), text_emb, self.seen.offsets(text_emb), scale, bias)
+    if self.memory is not None and (unit, features, read, x) == ('adaptive', 'decoder', None, None):
+        return grain_scores(self.looks(imgs, self.enc.grains), text_emb, self.memory.offsets(text_emb), scale, bias)
     emb = self.pixel_embeddings(imgs, x) if features == 'decoder' else encode_dense(self.enc, imgs, features)
     cos, units = unit_scores(emb, text_emb, unit, imgs=imgs)
     if read is None:

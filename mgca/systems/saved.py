@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CARD', 'OLD', 'GONE', 'OLD_SYSTEMS', 'OLD_LEVELS', 'model_files', 'save_model', 'from_0_1', 'parse_config',
-           'read_json', 'read_tensors', 'read_model', 'saved_in', 'find_model', 'load_model']
+           'read_json', 'read_tensors', 'completed', 'read_model', 'saved_in', 'find_model', 'load_model']
 
 # %% ../../nbs/systems/21_saved.ipynb #c004
 import json, os, re
@@ -117,6 +117,13 @@ def read_tensors(path, # .safetensors file
                         'take an older step-* folder beside it, or train again') from e
 
 # %% ../../nbs/systems/21_saved.ipynb #n108
+def completed(weights, # dict of name -> tensor
+              model,   # `System` they are for
+             ):        # the same; what models of older versions lack is as in a fresh model
+    "Weights of this version"
+    parts = tuple(f'{part}.' for part in model.optional)
+    return {k: v for k, v in model.learned().items() if k.startswith(parts)} | weights
+
 def read_model(path, # folder with config.json and model.safetensors
               ):     # `System`
     "A saved model"
@@ -130,10 +137,8 @@ def read_model(path, # folder with config.json and model.safetensors
     if not isinstance(saved.get('system'), str):
         raise UserError(f'{path}/config.json names no system; is this a model of mgca?')
     model = build(parse_config(saved, path/'config.json'))
-    def starts(k, parts): return k.startswith(tuple(f'{p}.' for p in parts))
-    wanted = {k: v for k, v in model.state_dict().items() if not starts(k, model.rebuilt)}
-    weights = {k: v for k, v in wanted.items() if starts(k, model.optional)} | weights  # older versions had less
-    wrong = why_not(weights, wanted)
+    weights = completed(weights, model)
+    wrong = why_not(weights, model.learned())
     if wrong:
         raise UserError(f'{path}: weights do not fit the configuration ({wrong}); take an older step-* folder beside it, or train again')
     model.load_state_dict(weights, strict=False)

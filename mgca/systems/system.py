@@ -64,7 +64,7 @@ class System(nn.Module, ModelHubMixin, library_name='mgca', tags=['open-vocabula
                  cfg, # of the class `Config`
                 ):
         super().__init__()
-        self.cfg, self.seen = cfg, None  # what is kept of the training data, such as `method.grains.SeenPlaces`
+        self.cfg, self.memory = cfg, None  # what is kept of the training data, such as `method.grains.SeenPlaces`
 
     def forward(self,
                 batch, # `Batch`, a whole one or a piece

@@ -17,6 +17,7 @@ from ..core.command import tell
 from ..core.processes import processes
 from ..systems.registry import build
 from ..systems.published import why_not
+from ..systems.saved import completed
 from .checkpoint import (newest, pack_optimiser, rng_state, run_card, save_checkpoint, set_rng_state, split_like,
                                    step_of, unpack_optimiser)
 from .source import data_source
@@ -227,13 +228,14 @@ def resume(self:Run,
         raise UserError(f'the training data have changed since {self.out} was started (hash {state["data"].get("hash")} then, '
                         f'{self.source.facts.get("hash")} now); restore them or choose a new --out')
     def group(name): return {k.removeprefix(f'{name}|'): v for k, v in tensors.items() if k.startswith(f'{name}|')}
-    for some in (weights, group('raw') or weights):
+    weights, raw = (completed(some, self.system) if some else some for some in (weights, group('raw')))
+    for some in (weights, raw or weights):
         if wrong := why_not(some, self.system.learned()):
             raise ValueError(wrong)
     if state['step'] > state['skipped'] and not group('opt'):
         raise ValueError('the state of the optimiser is missing')
     now = dict(self.system.named_parameters()) | dict(self.system.named_buffers())
-    for n, v in (group('raw') or weights).items():
+    for n, v in (raw or weights).items():
         now[n].copy_(split_like(v.to(self.device), now[n]))
     for n, m in self.ema.items():
         m.copy_(weights[n])
