@@ -88,7 +88,9 @@ def test_who_is_sharpened(lite):
     with pytest.raises(UserError, match='tiny has kept no words'):
         Segmenter(tiny, names, background='captions')
 
-@pytest.mark.parametrize('kw', [{}, dict(background='captions'), dict(window=224, stride=112), dict(scales=(.5, 1.), flip=True), dict(size=64)])
+KINDS = {}, dict(background='captions'), dict(window=224, stride=112), dict(scales=(.5, 1.), flip=True), dict(size=64)
+
+@pytest.mark.parametrize('kw', KINDS)
 def test_any_size_and_together(lite, kw):
     seg = Segmenter(lite, ['dog', 'sky', 'tree'], **{'size': 224, **kw})
     imgs = [noise(), noise(1, 1), noise(90, 60, 1), noise(60, 90, 2)]
@@ -113,7 +115,8 @@ def test_moments_do_not_depend_on_processes():
 
 def test_commands(tmp_path):
     Image.fromarray(noise()).save(tmp_path/'a.png')
-    code, out, err = call('mgca_segment', tmp_path/'a.png', '--classes', 'dog; sky', '--model', 'lite', '--background', 'captions', '--out', tmp_path/'o')
+    words = '--classes', 'dog; sky', '--background', 'captions'
+    code, out, err = call('mgca_segment', tmp_path/'a.png', *words, '--model', 'lite', '--out', tmp_path/'o')
     assert code == 0 and not err, err
     for k, folder in enumerate(('images', 'labels')):
         (tmp_path/folder).mkdir()

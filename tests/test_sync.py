@@ -31,18 +31,22 @@ def test_readme_table_is_the_kept_report():
     assert len(report['seeds']) == 3
 
 def test_readme_photographs_are_the_kept_runs():
-    runs, counted = (json.loads((ROOT/f'nbs/results/{n}.json').read_text()) for n in ('photos', 'named'))
-    begin = '| start: names', '| image level only | 5', '| object level only (TCL-style) | 5', '| all levels (MGCA) | 5'
-    rows = [line for line in (ROOT/'README.md').read_text().splitlines() if line.startswith(begin)]
-    assert len(rows) == 4
-    common = {c: n >= counted['photographs']/100 for c, n in counted['named'].items()}
-    def mean(xs):
-        return sum(xs)/len(xs)
-    for row, kept in zip(rows, (runs[n] for n in ('start', 'image', 'tcl', 'mgca'))):
-        seeds = [r['adaptive'] for r in kept.values()]
-        parts = []
-        for which in (True, False):
-            parts.append(100*mean([mean([v for c, v in s['iou'].items() if common[c] == which]) for s in seeds]))
-        whole = [100*s['miou'] for s in seeds]
-        spread = f' ({min(whole):.1f} to {max(whole):.1f})' if max(whole) - min(whole) > .05 else ''
-        assert row.split('|', 2)[2] == f' {mean(whole):.1f}{spread} | {parts[0]:.1f} | {parts[1]:.1f} |', row
+    from mgca.core.base import mean_and_range
+    runs = json.loads((ROOT/'nbs/results/photos.json').read_text())
+    sets, lines = ('msrc21', 'camvid', 'coco'), (ROOT/'README.md').read_text().splitlines()
+    def cells(begin):
+        rows = [line.split('|')[2:5] for line in lines if line.startswith(f'| {begin} |')]
+        return [[c.strip() for c in row] for row in rows]
+    def values(name, title, reading, part):
+        return [100*r[title][reading][part] for r in runs[name].values()]
+    levels = {'start: names of an ImageNet classifier': 'start', 'image level only': 'image',
+              'object level only (TCL-style)': 'tcl', 'all levels (MGCA)': 'mgca'}
+    for begin, name in levels.items():
+        assert [mean_and_range(values(name, t, 'adaptive', 'miou')) for t in sets] in cells(begin), begin
+    readings = {'pixels': 'pixel', 'pixels + PAMR': 'pixel, PAMR', 'groups': 'group', '**adaptive unit** (the default)': 'adaptive'}
+    for begin, reading in readings.items():
+        found = [[sum(v)/len(v) for v in (values('mgca', t, reading, 'miou'), values('mgca', t, reading, 'boundary_f'))] for t in sets]
+        assert [f'{a:.1f} / {b:.1f}' for a, b in found] in cells(begin), begin
+    for run in runs['mgca'].values():  # what the text under the table says of every seed
+        assert all(run[t][r]['above'][0] > 0 for t in sets for r in ('pixel', 'pixel, guided', 'pixel, PAMR', 'group'))
+

@@ -62,7 +62,7 @@ def read_apart(model,    # `System`
         found = {name: judged(model, dataset, **choices) for name, choices in readings.items()}
         *_, (_, ours) = found.values()
         n = len(dataset.class_names)
-        out[title] = {name: dict(r, above=paired_interval(ours, counts, n)) for name, (r, counts) in found.items()}
+        out[title] = {name: dict(r, above=list(paired_interval(ours, counts, n))) for name, (r, counts) in found.items()}
     return out
 
 # %% ../../nbs/apps/02_photos.ipynb #c013

@@ -102,7 +102,7 @@ def mgca_eval(
     model:str='tiny', # tiny, lite, open_clip:NAME[/PRETRAINED], what mgca_train saved, a hub id, or {tcl,groupvit,pgseg}:FILE
     features:str='decoder', # maskclip, sclip, naclip, clearclip, full or decoder
     unit:str='adaptive', # pixel, group or adaptive
-    refine:str='auto', # none, guided, pamr, sharp; auto: as the model's adaptive unit was made, none elsewhere and under protocols but native
+    refine:str='auto', # none, guided, pamr, sharp; auto: as the model's adaptive unit was made, none elsewhere and under other protocols
     protocol:str='native', # tcl448, groupvit448, sclip336, or native: whole images, the flags below, scored at their own size
     background:str='', # native, on sets with background: none, words "wall; floor", 0-1, tcl, captions; the model's own when empty
     size:int=0, # native: short side given to the encoder in pixels; 0 = its own
