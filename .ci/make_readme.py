@@ -1,4 +1,4 @@
-"README.md from nbs/index.ipynb: the text, the code blocks and the first picture; --check compares, --command NAME prints a command of it."
+"README.md from nbs/index.ipynb: the text, the code blocks and the pictures; --check compares, --command NAME prints a command of it."
 import argparse
 import base64
 import json
@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-KINDS = {'image/jpeg': 'overview.jpg', 'image/png': 'overview.png'} # of the picture -> its file in nbs/images
+KINDS = {'image/jpeg': '.jpg', 'image/png': '.png'} # of a picture -> ending of its file in nbs/images
+PICTURES = dict(architecture='parts of training and prediction', overview='scenes, captions and masks') # name of a file -> what it shows
+
+def file_name(src, # source of the cell that draws
+             ):    # key of `PICTURES`: the function that is called, or else the overview
+    return next((name for name in PICTURES if f'{name}(' in src), 'overview')
 
 def readme(): # markdown text, dict of file name -> bytes of the picture
     nb, parts, pictures = json.loads((ROOT/'nbs/index.ipynb').read_text(encoding='utf-8')), [], {}
@@ -19,8 +24,9 @@ def readme(): # markdown text, dict of file name -> bytes of the picture
             parts.append(f"```python\n{re.sub(r'^#[|].*$', '', src, flags=re.M).strip()}\n```")
         for data in (out.get('data', {}) for out in cell.get('outputs', [])):
             for kind in [k for k in KINDS if k in data]:
-                pictures[KINDS[kind]] = base64.b64decode(''.join(data[kind]))
-                parts.append(f'![scenes, captions and masks](nbs/images/{KINDS[kind]})')
+                name = file_name(src)
+                pictures[name + KINDS[kind]] = base64.b64decode(''.join(data[kind]))
+                parts.append(f'![{PICTURES[name]}](nbs/images/{name}{KINDS[kind]})')
     return '\n\n'.join(p.strip() for p in parts) + '\n', pictures
 
 def command(text, # README
@@ -34,14 +40,14 @@ def command(text, # README
 def check(text, pictures): # leaves with a message when something is out of date
     if (ROOT/'README.md').read_text(encoding='utf-8') != text:
         sys.exit('README.md is not what nbs/index.ipynb says; run python .ci/make_readme.py')
-    there = {p.name: p.read_bytes() for p in (ROOT/'nbs/images').glob('overview.*')}
+    there = {p.name: p.read_bytes() for p in (ROOT/'nbs/images').iterdir()}
     if there != pictures:
-        sys.exit('nbs/images does not hold the picture of nbs/index.ipynb; run python .ci/make_readme.py')
+        sys.exit('nbs/images does not hold the pictures of nbs/index.ipynb; run python .ci/make_readme.py')
 
-def write(text, pictures): # README.md and the picture, in the place of an older one
+def write(text, pictures): # README.md and the pictures, in the place of older ones
     (ROOT/'README.md').write_text(text, encoding='utf-8')
     (ROOT/'nbs/images').mkdir(exist_ok=True)
-    for old in (ROOT/'nbs/images').glob('overview.*'):
+    for old in (ROOT/'nbs/images').iterdir():
         old.unlink()
     for name, data in pictures.items():
         (ROOT/'nbs/images'/name).write_bytes(data)

@@ -1,5 +1,5 @@
 "Notebooks, package and README say the same."
-import json, shutil, subprocess, sys
+import importlib.util, json, shutil, subprocess, sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,3 +50,16 @@ def test_readme_photographs_are_the_kept_runs():
     for run in runs['mgca'].values():  # what the text under the table says of every seed
         assert all(run[t][r]['above'][0] > 0 for t in sets for r in ('pixel', 'pixel, guided', 'pixel, PAMR', 'group'))
 
+def test_the_path_is_as_long_as_it_says():
+    "Minutes of the README's main path, and each of its notebooks ends with a recap and a link to the next"
+    spec = importlib.util.spec_from_file_location('path_minutes', ROOT/'.ci/path_minutes.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    rows = tool.rows()
+    assert len(rows) == 8
+    for path, minutes, seconds in rows:
+        assert abs(tool.reading(path) - minutes) <= 3, f'{path.name}: {tool.reading(path):.0f} minutes'
+        assert 0 < seconds <= 60, path.name
+    for path, after in zip([r[0] for r in rows], [r[0].name for r in rows[1:]] + ['02_photos.ipynb']):
+        last = ''.join(json.loads(path.read_text())['cells'][-1]['source'])
+        assert last.startswith('## Recap') and last.count('\n- ') == 3 and after in last, path.name
