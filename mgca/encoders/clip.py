@@ -50,7 +50,7 @@ def check_images(imgs, # what the user gave
         raise UserError(f'images of size zero: {tuple(imgs.shape)}')
     if not imgs.is_floating_point():
         raise UserError(f'images must be floats in [0,1], got {imgs.dtype}; divide by 255')
-    if not torch.isfinite(imgs).all():
+    if not all(end.isfinite() for end in imgs.aminmax()):  # NaN spreads to both ends
         raise UserError('images hold NaN or infinity; look at the file they came from')
     return imgs
 

@@ -85,6 +85,7 @@ def fine_labels(emb,   # (B,D,H,W) float32
                 pos,   # (B,U) bool
                 false_neg, # (B,U) bool, from `false_negative_mask`
                 cfg,   # with regions, rho_pos, rho_neg, spoken, k_pos, k_pix, hard
+                less=0., # (U,1), how alike each text is to any photograph; taken away before `spoken` compares
                ):      # dict: what `region_rows` and `pixel_rows` need, and what is then known of each row
     "Pseudo labels of the region and pixel levels"
     A = pseudo_regions(emb, cfg.regions)
@@ -92,8 +93,8 @@ def fine_labels(emb,   # (B,D,H,W) float32
     label, claimed = pseudo_labels(won, cfg.rho_pos), share >= cfg.rho_pos
     if cfg.spoken:
         by_region = region_rows(emb, text_emb, A).transpose(1, 2)
-        label = label.masked_fill(~spoken_of(by_region, pos, false_neg), -1)
-        claimed = claimed & spoken_of(sim, pos, false_neg)[:, None]
+        label = label.masked_fill(~spoken_of(by_region - less, pos, false_neg), -1)
+        claimed = claimed & spoken_of(sim - less, pos, false_neg)[:, None]
     not_absent = ~surely_absent(won, pos, false_neg, cfg.rho_neg).transpose(1, 2)
     absent = surely_absent(share, pos, false_neg, cfg.rho_neg)
     image, of_pixel, pixel = sample_positives(sim, claimed, cfg.k_pos, cfg.hard)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PATCHES', 'WINDOWS', 'DILATIONS', 'working_size', 'resize', 'to_input', 'window_starts', 'check_pieces',
-           'add_resized', 'slide', 'shifts', 'pamr_weights', 'pamr_round', 'pamr', 'between', 'enlarged', 'contenders',
-           'whole_winners', 'winners', 'argmax_at']
+           'add_resized', 'slide', 'shifts', 'pamr_weights', 'pamr_round', 'pamr', 'between', 'enlarged', 'above_floor',
+           'contenders', 'whole_winners', 'winners', 'argmax_at']
 
 # %% ../../nbs/segment/02_refine.ipynb #c004
 import math
@@ -186,12 +186,17 @@ def enlarged(scores, # (C,h,w)
     return s[:, y0 - top].lerp_(s[:, y1 - top], fy[:, None])
 
 # %% ../../nbs/segment/02_refine.ipynb #n012
+def above_floor(scores, # (C,h,w)
+               ):       # indices of the classes that are not as low as it gets everywhere; all if none is
+    "Leave out flat planes, as of names that were dropped"
+    ids = (scores.flatten(1).amax(1) > scores.amin()).nonzero()[:, 0]
+    return ids if len(ids) else torch.arange(len(scores), device=scores.device)
+
 def contenders(scores, # (C,h,w)
               ):       # indices of the classes that can win somewhere between the given points
     "Leave out classes that are beaten in every cell of four neighbours"
-    above = (scores.flatten(1).amax(1) > scores.amin()).nonzero()[:, 0]
-    ids = above if len(above) else torch.arange(len(scores), device=scores.device)
-    scores = scores[ids]  # without planes that are as low as it gets everywhere, as of names that were dropped
+    ids = above_floor(scores)
+    scores = scores[ids]
     def highest(s):
         return F.max_pool2d(F.pad(s[None].float(), (1, 1, 1, 1), mode='replicate'), 2, 1)[0]
     floor = torch.stack([-highest(-s).amin(0) for s in scores.split(32)]).amax(0)
@@ -217,8 +222,11 @@ def winners(scores, # (C,h,w)
             budget=2**22, # numbers held enlarged at once
            ):       # iterator of (rows, columns, int64 best class, its score), tile by tile
     "argmax of bilinearly enlarged scores in bounded memory"
-    few = size[0]*size[1] <= 4*scores[0].numel()
-    ids = torch.arange(len(scores), device=scores.device) if few else contenders(scores)
+    larger = size[0]*size[1]/scores[0].numel()
+    if larger <= 4:
+        ids = torch.arange(len(scores), device=scores.device)
+    else:  # up to a sixteenfold enlargement, finding the contenders costs more than enlarging the others
+        ids = above_floor(scores) if larger <= 16 else contenders(scores)
     some = scores[ids]
     if size[0]*size[1] <= budget:  # some classes at a time are faster than tiles of all
         yield slice(0, size[0]), slice(0, size[1]), *whole_winners(some, ids, size, 4*budget)

@@ -9,8 +9,10 @@ __all__ = ['MGCAConfig', 'MGCA', 'MGCCLConfig', 'MGCCL']
 from dataclasses import dataclass
 from typing import ClassVar
 from fastcore.basics import patch
+from ..core.base import UserError
 from ..method.correspondence import PICKS, own_share
 from ..method.fine_levels import fine_labels, hardest_of_batch, pixel_loss, pixel_rows, region_loss, region_rows, values_at
+from ..method.grains import OFFSET
 from .coarse import ObjectConfig, ObjectLevel
 
 # %% ../../nbs/systems/04_mgca.ipynb #n101
@@ -27,11 +29,11 @@ class MGCAConfig(ObjectConfig):
     hard:str = 'random'      # which positive pixels: hard, easy or random
     rho_pos:float = .6       # least share of a region (or pixel) a text must win to claim it
     rho_neg:float = .1       # share below which a text is absent from a place of its own image
-    spoken:int = 0           # 1 leaves places unclaimed that a text of another caption fits better than all own texts
+    spoken:int = 0           # 1 leaves places unclaimed that a text of another caption fits better than all own ones; 2 less their offsets
     tau_own:float = .05      # temperature of the competition among a caption's own texts
     centre_own:int = 0       # 1 compares each text with its own mean over the image in that competition
     RANGES: ClassVar = dict(w_reg=(0, 1e6), w_pix=(0, 1e6), levels_after=(0, 1), regions=(1, 4096), k_n=(0, 10**6), k_pos=(1, 10**5),
-                            k_pix=(1, 10**5), rho_pos=(0, 1), rho_neg=(0, 1), spoken=(0, 1), tau_own=(1e-4, 100.), centre_own=(0, 1))
+                            k_pix=(1, 10**5), rho_pos=(0, 1), rho_neg=(0, 1), spoken=(0, 2), tau_own=(1e-4, 100.), centre_own=(0, 1))
     CHOICES: ClassVar = dict(hard=PICKS)
 
 # %% ../../nbs/systems/04_mgca.ipynb #n102
@@ -41,6 +43,12 @@ class MGCA(ObjectLevel):
     presets = {('size', 'cc3m'): dict(w_reg=.1, w_pix=.1),
                ('model', 'lite'): dict(w_reg=.2, w_pix=.1, spoken=1, levels_after=.1, centre_own=1)}
     fade = 1. # of the fine levels, 0-1; set by `stage`
+
+    def check_settings(self): # None; raises `UserError`
+        "What this encoder cannot do"
+        super().check_settings()
+        if self.cfg.spoken == 2 and not hasattr(self.enc, 'grains'):
+            raise UserError(f'spoken=2 needs offsets, and only encoders with grains, such as lite, have some; here use spoken=1')
 
 # %% ../../nbs/systems/04_mgca.ipynb #n104
 @patch
@@ -77,7 +85,8 @@ def find_labels(self:MGCA,
                ):      # dict, see `method.fine_levels.fine_labels`
     "Pseudo labels of a piece of a batch"
     share = own_share(sim, batch.pos, self.cfg.tau_own, bool(self.cfg.centre_own))
-    return fine_labels(emb, batch.text_emb, sim, share, batch.pos, batch.more['false_neg'], self.cfg)
+    less = OFFSET*self.memory.offsets(batch.text_emb)[:, None] if self.cfg.spoken == 2 else 0.
+    return fine_labels(emb, batch.text_emb, sim, share, batch.pos, batch.more['false_neg'], self.cfg, less)
 
 @patch
 def loss(self:MGCA,
