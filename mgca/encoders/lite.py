@@ -61,7 +61,9 @@ def lite_parts(): # EfficientNet, tokenizer, MiniLM
 # %% ../../nbs/encoders/03_lite.ipynb #f101
 class Conv(nn.Conv2d):
     "A convolution that is oneDNN's for a single image on a single thread, too, where torch prefers a plain loop"
-    def forward(self, x):
+    def forward(self,
+                x, # (B,I,h,w)
+               ):  # (B,O,h',w')
         plain = x.device.type == 'cpu' and x.dtype == torch.float32 and not torch.is_autocast_enabled('cpu')
         if not (plain and torch.backends.mkldnn.is_available()):
             return super().forward(x)

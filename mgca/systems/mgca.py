@@ -48,7 +48,7 @@ class MGCA(ObjectLevel):
         "What this encoder cannot do"
         super().check_settings()
         if self.cfg.spoken == 2 and not hasattr(self.enc, 'grains'):
-            raise UserError(f'spoken=2 needs offsets, and only encoders with grains, such as lite, have some; here use spoken=1')
+            raise UserError('spoken=2 needs offsets, and only encoders with grains, such as lite, have some; here use spoken=1')
 
 # %% ../../nbs/systems/04_mgca.ipynb #n104
 @patch
