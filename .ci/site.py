@@ -26,8 +26,8 @@ FLOORS = {'core': 'What all others lean on', 'data': 'Captioned photographs and 
 FLAGS = {'slow': 'Takes minutes: not run with the others, its output is from the last time it was.',
          'cuda': 'Needs a GPU: not run with the others.', 'net': 'Needs a network: not run with the others.',
          'eval: false': 'Not run.'}
-PAGES = {'CHANGELOG.md': 'changes.md', 'CONTRIBUTING.md': 'contributing.md', 'NOTICE': 'notice.md',
-         'mgca/assets/lite/README.md': 'lite.md'} # file of the repository -> page
+PAGES = {'CHANGELOG.md': 'changes.md', 'CONTRIBUTING.md': 'contributing.md', 'experiments/README.md': 'experiments.md',
+         'NOTICE': 'notice.md', 'mgca/assets/lite/README.md': 'lite.md'} # file of the repository -> page
 
 def settings(): # section of settings.ini
     parser = ConfigParser(delimiters=['='])
@@ -145,7 +145,7 @@ def notebook(name, pages): # writes its page
         if cell['cell_type'] != 'markdown':
             cells += code_cell(cell, cell['id'] == opening) if cell['cell_type'] == 'code' else []
             continue
-        text = prose(source(cell), name, pages)
+        text = prose(re.sub(r'^\[!\[.*\n', '', source(cell), flags=re.M), name, pages)  # badges are others' pictures
         if not titled and re.match('# ', text):
             titled, text = True, re.sub(r'^(# .+)$', lambda m: f'{m[1]}\n\n{where(name, pages)}', text, count=1, flags=re.M)
         cells.append(dict(cell, source=text))
