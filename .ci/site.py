@@ -23,9 +23,8 @@ NBS = ROOT/'nbs'
 FLOORS = {'core': 'What all others lean on', 'data': 'Captioned photographs and scenes', 'encoders': 'Networks that are given',
           'method': 'Functions of the method', 'systems': 'Methods as systems', 'segment': 'From a photograph to masks',
           'eval': 'Numbers', 'train': 'Runs', 'apps': 'What a person starts'}
-FLAGS = {'slow': 'Takes minutes: not run with the others, its output is from the last time it was.',
-         'cuda': 'Needs a GPU: not run with the others.', 'net': 'Needs a network: not run with the others.',
-         'eval: false': 'Not run.'}
+FLAGS = {'slow': 'Takes long, or needs data: not run with the others.', 'cuda': 'Needs a GPU: not run with the others.',
+         'net': 'Needs a network: not run with the others.', 'eval: false': 'Not run.'}
 PAGES = {'CHANGELOG.md': 'changes.md', 'CONTRIBUTING.md': 'contributing.md', 'experiments/README.md': 'experiments.md',
          'NOTICE': 'notice.md', 'mgca/assets/lite/README.md': 'lite.md'} # file of the repository -> page
 
@@ -121,7 +120,8 @@ def code_cell(cell, folded): # a cell, is its code folded away? -> list of cells
     found, src = flags(source(cell))
     if hidden(found) or not src.strip():
         return []
-    told = {f: f'<p class="flag"><b>{f}</b> {FLAGS[f]}</p>' for f in FLAGS if f in found}
+    kept = ' What it says here is from the last time.' if cell['outputs'] else ''
+    told = {f: f'<p class="flag"><b>{f}</b> {FLAGS[f]}{kept}</p>' for f in FLAGS if f in found}
     wanted = {'remove-input': found & {'hide_input', 'echo: false'}, 'hide-input': folded or 'code-fold: true' in found,
               'exported': any(f.startswith('export') for f in found)}
     tags = [t for t, yes in wanted.items() if yes]
