@@ -14,7 +14,7 @@ extras = {k.removesuffix('_requirements'): shlex.split(v) for k, v in cfg.items(
 setup(name=cfg['lib_name'], version=cfg['version'], description=cfg['description'], keywords=cfg['keywords'],
       author=cfg['author'], author_email=cfg['author_email'], url=cfg['git_url'], license='Apache-2.0',
       license_files=['LICENSE', 'NOTICE'], packages=find_packages(include=['mgca', 'mgca.*']),
-      package_data={'mgca': ['assets/*', 'assets/lite/*']}, python_requires='>=' + cfg['min_python'],
+      package_data={'mgca': ['py.typed', 'assets/*', 'assets/lite/*']}, python_requires='>=' + cfg['min_python'],
       install_requires=shlex.split(cfg['requirements']), extras_require=extras,
       entry_points={'console_scripts': cfg['console_scripts'].split(),
                     'nbdev': [f"{cfg['lib_name']}={cfg['lib_path']}._modidx:d"]},

@@ -29,6 +29,16 @@ def test_help_and_unknown_argument(name):
     code, _, err = call(name, '--no-such-flag', 'x')
     assert code == 2 and '--no-such-flag' in one_line(err)[-1] and 'Traceback' not in err
 
+def test_mgca_lists_the_commands():
+    from mgca.core.entry import doors
+    code, out, err = call('mgca', '--help')
+    assert code == 0 and not err
+    listed = [line.split(maxsplit=1) for line in out.splitlines() if line.startswith('  ')]
+    assert [name for name, _ in listed] == [*doors()] and all(len(told) > 10 for _, told in listed)
+    assert call('mgca') == (0, out, '')
+    code, _, err = call('mgca', '--no-such-flag')
+    assert code == 2 and len(one_line(err)) == 1
+
 def test_out_that_cannot_be_a_folder(tmp_path):
     (tmp_path/'file').write_text('x')
     code, _, err = call('mgca_quickstart', '--out', tmp_path/'file'/'report')

@@ -79,7 +79,7 @@ def undocumented(path): # yields 'name: what is missing'
         if f.name.startswith('_') and f.name not in ('__init__', '__call__'):
             continue
         first, last = f.lineno - 1, f.body[0].lineno - 1
-        while last > first and not re.search(r'\)\s*:', lines[last].split('#')[0]):
+        while last > first and not re.search(r'\)\s*(->.*)?:', lines[last].split('#')[0]):
             last -= 1  # the line that ends the signature
         doc, remark = ast.get_docstring(f), '#' in lines[last]
         arguments = [a for a in [*f.args.args, *f.args.kwonlyargs] if a.arg not in ('self', 'cls')]

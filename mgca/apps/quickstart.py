@@ -12,7 +12,7 @@ from dataclasses import asdict
 import numpy as np
 import torch
 import torch.nn.functional as F
-from ..core.base import UserError, has_bf16, make_dir, output_file
+from ..core.base import UserError, asset_path, has_bf16, make_dir, output_file
 from ..core.command import run_command, tell
 from ..data.scenes import EVAL_SEED, SceneBenchmark
 from ..method.units import UNITS
@@ -147,6 +147,7 @@ def mgca_quickstart(out:str='mgca_quickstart', # output folder
     t0, out = time.time(), make_dir(out)
     for name in ('report.html', 'report.json'):
         output_file(out/name)  # now, not after the work
+    asset_path('report.html')  # so is this
     settings = quick_settings(minutes)
     fresh = build(configure(seed=seed, **settings)).eval()
     held = {s: HeldOut(fresh, s, scenes) for s in STYLES}

@@ -148,7 +148,7 @@ def asset_path(name, # file name inside `mgca/assets`
 # %% ../../nbs/core/00_base.ipynb #c017
 ASSETS = ('objects.json', 'sprites_google.webp', 'sprites_twitter.webp', 'sprites_fluent.webp',
           'mgca-tiny.json', 'mgca-tiny.safetensors', 'mgca-tiny-log.jsonl', 'benchmarks.json',
-          'imagenet-names.safetensors', 'lite/model.safetensors', 'lite/config.json')
+          'imagenet-names.safetensors', 'lite/model.safetensors', 'lite/config.json', 'report.html')
 
 # %% ../../nbs/core/00_base.ipynb #o101
 def optional(name,  # of a module

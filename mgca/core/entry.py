@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['mgca_quickstart', 'mgca_train', 'mgca_eval', 'mgca_segment', 'mgca_bench', 'stop_at_once', 'hears_ctrl_c',
-           'open_streams', 'start']
+           'open_streams', 'start', 'doors', 'purpose', 'overview', 'list_commands']
 
 # %% ../../nbs/core/07_entry.ipynb #n023
-import errno, importlib, os, signal, sys
+import ast, errno, importlib, importlib.util, os, signal, sys
 from functools import partial
+from pathlib import Path
 
 # %% ../../nbs/core/07_entry.ipynb #n026
 def stop_at_once(prog, # what the user typed
@@ -64,3 +65,39 @@ mgca_train = partial(start, 'train.command', 'mgca_train')
 mgca_eval = partial(start, 'eval.command', 'mgca_eval')
 mgca_segment = partial(start, 'segment.command', 'mgca_segment')
 mgca_bench = partial(start, 'apps.speed', 'mgca_bench')
+
+# %% ../../nbs/core/07_entry.ipynb #n041
+def doors(): # dict of what a user types -> module
+    "All commands"
+    return {name: f.args[0] for name, f in globals().items() if isinstance(f, partial) and f.func is start}
+
+def purpose(prog,   # what the user types
+            module, # where a function of that name is
+           ):       # first line of its docstring
+    "What a command says of itself, without loading it"
+    source = Path(importlib.util.find_spec(f'mgca.{module}').origin).read_text(encoding='utf-8')
+    found = [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef) and n.name == prog]
+    return ast.get_docstring(found[0]).splitlines()[0]
+
+# %% ../../nbs/core/07_entry.ipynb #n043
+def overview(): # text
+    "What `mgca --help` prints"
+    import mgca
+    told = {name: purpose(name, module) for name, module in doors().items()}
+    width = max(map(len, told))
+    lines = [f'  {name:{width}}  {line}' for name, line in told.items()]
+    head = f'mgca {mgca.__version__}: {mgca.__doc__.split(":")[0]}'
+    return '\n'.join([head, '', 'Commands; each tells its flags with --help:', *lines])
+
+def list_commands(): # None
+    "The command `mgca`: which others there are"
+    open_streams()
+    asked = sys.argv[1:]
+    if asked == ['--version']:
+        import mgca
+        print(mgca.__version__)
+    elif asked in ([], ['-h'], ['--help']):
+        print(overview())
+    else:
+        print(f'mgca: {asked[0]!r} is not understood; mgca only lists the commands, try mgca --help', file=sys.stderr)
+        raise SystemExit(2)

@@ -123,7 +123,7 @@ def mgca_eval(
     device:str='auto', # auto, cpu or cuda
     seed:int=0, # seed
 ): # None
-    "Evaluate a model: mIoU with its interval, accuracy, boundary F-score, in one process or several (torchrun --no-python mgca_eval ...)"
+    "Evaluate a model: mIoU with its interval, accuracy, boundary F; start it with torchrun for several processes"
     report(SimpleNamespace(**locals()))
 
 # %% ../../nbs/eval/08_command.ipynb #c030

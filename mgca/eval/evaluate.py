@@ -7,7 +7,9 @@ __all__ = ['samples', 'Laps', 'predictions', 'scan', 'joined', 'evaluate', 'Pred
 
 # %% ../../nbs/eval/07_evaluate.ipynb #c004
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 import numpy as np
 import torch
 from fastcore.basics import patch
@@ -111,14 +113,14 @@ def joined(parts, # list of dicts from `scan`, one a process
                 images=len(images), clock=clock)
 
 # %% ../../nbs/eval/07_evaluate.ipynb #n014
-def evaluate(predict, # function (H,W,3) uint8 image -> (H,W) int labels
-             dataset, # an evaluation set
-             limit=None, # only the first images
-             progress=True, # show a bar
-             thresholds=None, # (T,) background thresholds to try in the same pass; `predict` is then a `Predictor`
-             device='cpu', # where to count
-             seed=0,  # of the bootstrap
-            ):        # dict: `joined`'s, seconds
+def evaluate(predict:Callable[[np.ndarray], np.ndarray], # (H,W,3) uint8 image -> (H,W) int labels
+             dataset:Any, # an evaluation set
+             limit:int|None=None, # only the first images
+             progress:bool=True, # show a bar
+             thresholds:Sequence[float]|None=None, # (T,) of background, tried in the same pass; `predict` is then a `Predictor`
+             device:str|torch.device='cpu', # where to count
+             seed:int=0, # of the bootstrap
+            ) -> dict: # `joined`'s, seconds
     "Accumulate the metric over a data set, over all processes"
     if limit is not None and limit < 0:
         raise UserError(f'limit must not be negative, got {limit}; None stands for all images')

@@ -6,16 +6,19 @@
 __all__ = ['Segmenter', 'segment']
 
 # %% ../../nbs/segment/05_segmenter.ipynb #c004
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch, store_attr
 from ..core.base import UserError
 from ..systems.saved import load_model
+from ..systems.system import System
 from .choices import check_choices, has_words
 from .masks import Segmentation, none_label
-from .photos import read_image
+from .photos import Photo, read_image
 from .refine import add_resized, check_pieces, slide, to_input, winners, working_size
 from .sharpen import one_background, refined
 
@@ -26,19 +29,19 @@ class Segmenter:
     batch = 1   # photos of one working size, or windows, that are scored at once
 
     def __init__(self,
-                 model,         # `System` from `load_model`
-                 class_names,   # list of C names, synonyms as 'tv|television'
-                 unit='adaptive', # 'pixel', 'group' or 'adaptive'
-                 features='decoder', # 'decoder', or one of the system's `dense_modes`
-                 background=None, # None, a list of words, a threshold on the mask probability in [0,1], 'tcl', 'captions', or 'auto'
-                 refine='auto', # none, guided, pamr, sharp, or what the system's adaptive unit was made for
-                 size=None,     # short side given to the encoder; its own when None
-                 window=None,   # side of the sliding window in pixels; None for the whole image (TCL: 448)
-                 stride=None,   # step of the window; half of it when None
-                 kp=0.,         # weight of the frozen encoder's own masks in [0,1] (TCL: 0.3)
-                 scales=(1.,),  # short sides to average over, as multiples of `size`
-                 flip=False,    # average with the mirrored image, too
-                 prompts=None,  # key of `PROMPTS` or sentences with '{}'; the system's own when None
+                 model:System, # from `load_model`
+                 class_names:Sequence[str], # C names, synonyms as 'tv|television'
+                 unit:str='adaptive', # 'pixel', 'group' or 'adaptive'
+                 features:str='decoder', # 'decoder', or one of the system's `dense_modes`
+                 background:Sequence[str]|float|str|None=None, # words, a threshold in [0,1] on masks, 'tcl', 'captions' or 'auto'
+                 refine:str='auto', # none, guided, pamr, sharp, or what the system's adaptive unit was made for
+                 size:int|None=None, # short side given to the encoder; its own when None
+                 window:int|None=None, # side of the sliding window in pixels; None for the whole image (TCL: 448)
+                 stride:int|None=None, # step of the window; half of it when None
+                 kp:float=0.,  # weight of the frozen encoder's own masks in [0,1] (TCL: 0.3)
+                 scales:Sequence[float]=(1.,), # short sides to average over, as multiples of `size`
+                 flip:bool=False, # average with the mirrored image, too
+                 prompts:str|Sequence[str]|None=None, # key of `PROMPTS` or sentences with '{}'; the system's own when None
                 ):
         store_attr()
         check_choices(self)
@@ -168,8 +171,8 @@ def decide(self:Segmenter,
 
 @patch
 def __call__(self:Segmenter,
-             img, # anything `read_image` takes
-            ):    # `Segmentation`
+             img:Photo, # anything `read_image` takes
+            ) -> Segmentation: # label map, scores, names
     "Segment one image"
     img = read_image(img)
     return self.decide(img, *self.scores(img))
@@ -177,9 +180,9 @@ def __call__(self:Segmenter,
 # %% ../../nbs/segment/05_segmenter.ipynb #n114
 @patch
 def several(self:Segmenter,
-            imgs, # list of (H,W,3) uint8
-            compact=False, # as in `decide`
-           ):     # iterator of (position in the list, `Segmentation`)
+            imgs:Sequence[np.ndarray], # (H,W,3) uint8
+            compact:bool=False, # as in `decide`
+           ) -> Iterator[tuple[int, Segmentation]]: # position in the list, what is there
     "Segment images, up to `batch` of one working size together"
     groups = {}
     for i, img in enumerate(imgs):
@@ -192,11 +195,11 @@ def several(self:Segmenter,
                 yield i, self.decide(imgs[i], s, units, compact)
 
 # %% ../../nbs/segment/05_segmenter.ipynb #c044
-def segment(img,          # path, PIL image, array or tensor
-            class_names,  # list of words
-            model='tiny', # a MODEL name or a loaded model
-            **kw,         # passed to `Segmenter`
-           ):             # `Segmentation`
+def segment(img:Photo, # path, PIL image, (H,W,3) uint8 array or (3,H,W) tensor in [0,1]
+            class_names:Sequence[str], # words
+            model:str|Path|System='tiny', # a MODEL name or a loaded model
+            **kw:Any,  # passed to `Segmenter`
+           ) -> Segmentation: # label map, scores, names
     "Segment one image with a few words"
     if isinstance(model, (str, Path)):
         model = load_model(model)

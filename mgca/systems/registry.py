@@ -8,17 +8,20 @@ __all__ = ['SYSTEMS', 'DEFAULT', 'Entry', 'register', 'find_system', 'load_other
 
 # %% ../../nbs/systems/20_registry.ipynb #c004
 import importlib, os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from importlib.metadata import entry_points
+from typing import Any
 from ..core.base import UserError
 from .coarse import ImageLevel, ObjectLevel
-from .config import checked, declared, shown
+from .config import TrainConfig, checked, declared, shown
 from .fgaseg import FGAseg
 from .group_files import GroupFile, ProtoFile
 from .groupvit import GroupViT
 from .mgca import MGCA, MGCCL
 from .pgseg import PGSeg
 from .published import PUBLISHED, published
+from .system import System
 from .tcl import TCL
 
 # %% ../../nbs/systems/20_registry.ipynb #n101
@@ -33,13 +36,13 @@ class Entry:
 
 SYSTEMS = {} # name -> `Entry`
 
-def register(name,  # for --system
-             cls,   # subclass of `System`
-             title='', # what tables call it; the name when empty
-             quick=False, # compared by the quickstart
-             key='', # what files of results call it; the name when empty
-             **preset, # settings that differ from the class's own
-            ):      # the class
+def register(name:str, # for --system
+             cls:type[System], # its class
+             title:str='', # what tables call it; the name when empty
+             quick:bool=False, # compared by the quickstart
+             key:str='', # what files of results call it; the name when empty
+             **preset:Any, # settings that differ from the class's own
+            ) -> type[System]: # the class
     "Make a system known"
     SYSTEMS[name] = Entry(cls, title or name, preset, quick, key or name)
     return cls
@@ -91,9 +94,9 @@ def parse_setting(text,  # 'key=value'
         raise UserError(f'setting {key} wants {kinds[key].__name__}, got {shown(value)}') from e
 
 # %% ../../nbs/systems/20_registry.ipynb #n108
-def configure(overrides=(), # list of 'key=value' strings
-              **known,      # values already decided; 'system' chooses the class
-             ):             # checked configuration of the system's class
+def configure(overrides:Sequence[str]=(), # 'key=value' each
+              **known:Any,  # values already decided; 'system' chooses the class
+             ) -> TrainConfig: # checked configuration of the system's class
     "A configuration from defaults, presets, keywords and --set options, later ones over earlier ones"
     told = dict(t.split('=', 1) for t in overrides if t.startswith(('system=', 'model=')))
     found = published(told.get('model', known.get('model')))

@@ -10,6 +10,7 @@ __all__ = ['CARD', 'OLD', 'GONE', 'OLD_SYSTEMS', 'OLD_LEVELS', 'model_files', 's
 import json, os, re
 from dataclasses import asdict, fields
 from pathlib import Path
+import torch
 from fastcore.basics import patch
 from huggingface_hub import ModelHubMixin
 from safetensors.torch import load, load_file, save
@@ -49,9 +50,9 @@ def model_files(model, # `System`
     return {'model.safetensors': save(model.learned() if weights is None else weights),
             'config.json': json.dumps(asdict(model.cfg), indent=1).encode(), 'README.md': card.encode(errors='replace')}
 
-def save_model(model, # `System`
-               folder, # where to; replaced whole
-              ):      # None
+def save_model(model:System, # what was trained
+               folder:str|Path, # where to; replaced whole
+              ) -> None: # nothing
     "Weights, configuration and card in a folder that is either the old one or the new one"
     write_folder(folder, model_files(model, Path(folder).name))
 
@@ -176,11 +177,11 @@ def find_model(name, # folder of a model or of a run, or a hub id
                         'check the name and the network, or use --model tiny') from e
 
 # %% ../../nbs/systems/21_saved.ipynb #n111
-def load_model(name='tiny', # tiny, lite (trained on photos), open_clip:NAME[/PRETRAINED], {tcl,groupvit,pgseg}:FILE, a folder, a hub id
-               device='cpu', # where to put it
-               revision=None, # branch, tag or commit on the hub
-               normalise='model', # of a fresh CLIP's images, as in `TrainConfig`; a trained model keeps its own
-              ):            # `System` in eval mode
+def load_model(name:str|Path='tiny', # tiny, lite (for photos), open_clip:NAME[/PRETRAINED], {tcl,groupvit,pgseg}:FILE, a folder, a hub id
+               device:str|torch.device='cpu', # where to put it
+               revision:str|None=None, # branch, tag or commit on the hub
+               normalise:str='model', # of a fresh CLIP's images, as in `TrainConfig`; a trained model keeps its own
+              ) -> System: # in eval mode
     "A trained model, or fresh encoders with a decoder at its starting point"
     name = str(name)
     fresh = name == 'tiny' or ':' in name

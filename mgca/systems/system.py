@@ -61,7 +61,7 @@ class System(nn.Module, ModelHubMixin, library_name='mgca', tags=['open-vocabula
     calibrated = True    # are scores probabilities that a background threshold may be compared with?
 
     def __init__(self,
-                 cfg, # of the class `Config`
+                 cfg:TrainConfig, # of the class `Config`
                 ):
         super().__init__()
         self.cfg, self.memory = cfg, None  # what is kept of the training data, such as `method.grains.SeenPlaces`

@@ -7,13 +7,18 @@ __all__ = ['BEGIN', 'begins', 'without_strangers', 'train', 'Tracker', 'start_tr
 
 # %% ../../nbs/train/05_loop.ipynb #c004
 import json, os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+import torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from ..core.base import UserError
 from ..core.command import Interrupted, listening, tell
 from ..core.processes import processes
 from ..data.stream import reader_died
+from ..systems.config import TrainConfig
+from ..systems.system import System
 from .checkpoint import claim_folder, give_up, load_checkpoint, newest, start_log, step_of
 from .run import Run
 
@@ -54,19 +59,19 @@ def without_strangers(out, # run folder, maybe not there yet
     return out
 
 # %% ../../nbs/train/05_loop.ipynb #n128
-def train(cfg,         # configuration
-          out=None,    # run folder; nothing is written when None
-          source=None, # from `data_source`, to share one cache between runs
-          device='cpu', # where to train
-          resume=False, # go on where the run in `out` stands; start one where there is none
-          save_every=100, # steps between checkpoints
-          keep=2,      # checkpoints to keep
-          max_seconds=None, # stop early after this much training
-          watch=(),    # functions (run, row), called after each step in every process
-          tracker='',  # tensorboard, wandb or another that accelerate knows
-          features=None, # folder that keeps features between runs
-          progress=True, # tell on the terminal?
-         ):            # trained `System`, list of logged steps
+def train(cfg:TrainConfig, # from `configure`
+          out:str|Path|None=None, # run folder; nothing is written when None
+          source:Any=None, # from `data_source`, to share one cache between runs
+          device:str|torch.device='cpu', # where to train
+          resume:bool=False, # go on where the run in `out` stands; start one where there is none
+          save_every:int=100, # steps between checkpoints
+          keep:int=2,  # checkpoints to keep
+          max_seconds:float|None=None, # stop early after this much training
+          watch:Sequence[Callable]=(), # functions (run, row), called after each step in every process
+          tracker:str='', # tensorboard, wandb or another that accelerate knows
+          features:str|Path|None=None, # folder that keeps features between runs
+          progress:bool=True, # tell on the terminal?
+         ) -> tuple[System, list[dict]]: # what was trained, in eval mode; logged steps
     "Train a system; frozen encoders stay as they are"
     together = processes()
     lock = claim_folder(without_strangers(out)) if out and together.rank == 0 else None

@@ -1,6 +1,6 @@
 """FGAseg taught by captions, FGAseg taught by masks, and MGCA: same encoder, images, steps, seeds. Masks have a track of their own.
 
-    python .ci/fgaseg.py [--seeds 0 1 2] [--steps 400] [--batch 16] [--scenes 100] [--out nbs/results/fgaseg.json]
+    python experiments/fgaseg.py [--seeds 0 1 2] [--steps 400] [--batch 16] [--scenes 100] [--out nbs/results/fgaseg.json]
 
 mIoU on held-out embedded scenes with the pixel and the adaptive unit. Results are added to the file after every run, so that it
 may be stopped and started again.

@@ -1,6 +1,6 @@
 """A run that is hurt for an hour, beside one that is left alone: the same losses, weights and counts, and flat memory.
 
-    python .ci/soak.py [--minutes 60] [--out soak]
+    python experiments/soak.py [--minutes 60] [--out soak]
 
 Both train by `mgca_train` on the same shards, of which every 20th sample is broken. Every few minutes one of them is killed
 (SIGKILL, SIGTERM, Ctrl-C), loses its loader process, or finds the disk full, and is started again with --resume.

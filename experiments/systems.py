@@ -1,6 +1,6 @@
 """Every system that learns from the same kept scenes, with and without PAMR.
 
-    python .ci/systems.py [--seeds 0 1 2] [--steps 500] [--systems tcl object mgca mgccl] [--out nbs/results/systems.json]
+    python experiments/systems.py [--seeds 0 1 2] [--steps 500] [--systems tcl object mgca mgccl] [--out nbs/results/systems.json]
 
 Same scenes, seeds, steps and held-out scenes as `mgca_quickstart --seeds 3`; each run has its system's own defaults besides.
 Scores are the systems' own, enlarged to the scene; PAMR (if any) acts on them before, at a quarter of the scene's side or the

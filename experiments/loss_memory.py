@@ -1,6 +1,6 @@
 """Peak memory and time of the losses at CC3M scale, forward and backward.
 
-    python .ci/loss_memory.py [--images 256 --side 56 --dim 512 --texts 256 --chunk 8] [--device cpu]
+    python experiments/loss_memory.py [--images 256 --side 56 --dim 512 --texts 256 --chunk 8] [--device cpu]
 
 Memory is counted above the inputs (embeddings, texts); the gradient of the embeddings is part of it.
 `--chunk` images make a piece of the batch, whose rows `torch.utils.checkpoint` computes twice.

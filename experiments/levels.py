@@ -1,6 +1,6 @@
 """What each level is worth: every level alone and added to the others, on the embedded scenes.
 
-    python .ci/levels.py [--seeds 0 1 2] [--steps 500] [--only levels] [--out nbs/results/levels.json]
+    python experiments/levels.py [--seeds 0 1 2] [--steps 500] [--only levels] [--out nbs/results/levels.json]
 
 Same data, seeds, steps and held-out scenes as `mgca_quickstart --seeds 3`. Each run is about a minute on two cores.
 Results are added to the file after every run, so that it may be stopped and started again.

@@ -1,7 +1,7 @@
 """Pack the drawings of the embedded scenes: npm packages in, three sprite sheets and one table out.
 
     npm install emoji-datasource-google emoji-datasource-twitter @lobehub/fluent-emoji-3d emojibase-data
-    python .ci/pack_assets.py node_modules mgca/assets
+    python experiments/pack_assets.py node_modules mgca/assets
 
 Only what the scenes need is packed. Licences and credits are in the NOTICE file at the top of the project.
 The word list is ours, chosen among emojibase's labels and tags; the label picks the drawing.
