@@ -11,7 +11,7 @@ const html = `
 <div class="mgca-stage"><img alt="photograph"><canvas class="mgca-colours"></canvas><canvas class="mgca-outline"></canvas>
 <div class="mgca-names"></div></div>
 <div class="mgca-side"><p class="mgca-under" aria-live="polite"></p><p class="mgca-more"></p><div class="mgca-legend"></div>
-<label class="mgca-opacity">opacity <input type="range" min="0" max="1" step="0.02"></label>
+<label class="mgca-opacity">opacity <input type="range" min="0" max="1" step="0.01"></label>
 <div class="mgca-save">save <button data-file="mask">mask</button><button data-file="overlay">overlay</button>
 <button data-file="coco">COCO</button></div></div>`;
 const hint = 'Point at the picture, or touch it.';
@@ -192,13 +192,13 @@ STYLE = '''
   font: 14px/1.45 var(--jp-ui-font-family, system-ui, sans-serif);
 }
 .mgca-picture[hidden] {display: none}
-.mgca-stage {position: relative; flex: 1 1 340px; max-width: 640px; align-self: flex-start; cursor: crosshair; touch-action: manipulation}
+.mgca-stage {position: relative; flex: 9 1 340px; max-width: 640px; align-self: flex-start; cursor: crosshair; touch-action: manipulation}
 .mgca-stage > * {position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; max-width: none}
 .mgca-stage img, .mgca-stage canvas {border-radius: 6px}
 .mgca-names, .mgca-outline {pointer-events: none}
 .mgca-chip {display: inline-block; padding: 0 .5em; border-radius: 1em; font-weight: 600; white-space: nowrap}
 .mgca-names .mgca-chip {position: absolute; transform: translate(-50%, -50%); font-size: 13px; box-shadow: 0 0 0 1.5px #fffc}
-.mgca-side {flex: 1 1 230px; max-width: 640px; min-width: 0}
+.mgca-side {flex: 1 1 228px; max-width: 640px; min-width: 0}
 .mgca-side p {margin: 0 0 4px}
 .mgca-under {min-height: 2.9em}
 .mgca-more {min-height: 1.45em; opacity: .8; overflow-wrap: anywhere}
@@ -206,8 +206,8 @@ STYLE = '''
 .mgca-opacity {display: flex; align-items: center; gap: 8px; margin: 4px 0 10px}
 .mgca-opacity input {flex: 1; max-width: 260px; accent-color: var(--jp-brand-color1, #1976d2)}
 .mgca-save {display: flex; flex-wrap: wrap; align-items: center; gap: 8px}
-.mgca-save button {font: inherit; color: inherit; padding: 3px 12px; border: 1px solid var(--line); border-radius: 6px; background: transparent;
-  cursor: pointer}
+.mgca-save button {font: inherit; color: inherit; padding: 3px 12px; border: 1px solid var(--line); border-radius: 6px;
+  background: transparent; cursor: pointer}
 .mgca-save button:hover, .mgca-save button:focus-visible {background: color-mix(in srgb, var(--ink) 12%, transparent)}
 '''
 
@@ -218,6 +218,7 @@ LAYOUT = '''<style>
 .mgca-demo .widget-tab-contents {padding: 12px 2px}
 .mgca-demo .mgca-body {display: grid; grid-template-columns: 290px minmax(0, 1fr); gap: 8px 24px; overflow: visible}
 .mgca-demo .mgca-top {display: grid; grid-template-columns: minmax(0, 290px) auto; gap: 4px 24px; overflow: visible}
+.mgca-demo .mgca-top .jupyter-button {justify-self: start; padding: 0 16px; margin: 2px; border: 1px solid var(--jp-border-color2, #8888)}
 .mgca-demo .widget-inline-hbox {width: auto; min-width: 0}
 .mgca-demo .widget-inline-hbox .widget-label {width: 92px; flex: none; text-align: left}
 .mgca-demo .widget-html-content p {line-height: 1.4; margin: 0; white-space: normal}
@@ -225,5 +226,6 @@ LAYOUT = '''<style>
 @container (max-width: 720px) {
   .mgca-demo .mgca-body, .mgca-demo .mgca-top {grid-template-columns: minmax(0, 1fr)}
   .mgca-demo .mgca-dials {order: 2}
+  .mgca-demo [role=status] {min-height: 2.8em}
 }
 </style>'''

@@ -29,12 +29,12 @@ def fields(w): # ipywidgets
     def slide(name, low, high, step, value):
         return (w.IntSlider if step >= 1 else w.FloatSlider)(value, min=low, max=high, step=step, description=name)
     return dict(example=pick([], 'picture'), upload=w.FileUpload(accept='image/*', multiple=False, description='upload a photograph',
-                                                                 layout=dict(width='auto')),
+                                                                 tooltip='JPEG, PNG, WebP ...', layout=dict(width='auto')),
                 words=text('words', 'dog; grass|lawn; sky'), model=pick([], 'model'), other=text('which', 'folder, tcl:FILE, ...'),
                 unit=pick(UNITS[::-1], 'unit'), refine=pick(REFINEMENTS, 'refinement'), background=pick(BACKGROUNDS, 'background'),
                 others=text('named', 'wall; floor'), threshold=slide('threshold', 0, 1, .01, .4), features=pick(['decoder'], 'features'),
-                meta_points=slide('meta-points', 1, 128, 1, 16), kp=slide('own masks', 0, 1, .05, 0), size=slide('short side', 32, 896, 32, 224),
-                caption=text('caption', 'a cat on a blanket, or cat; blanket'))
+                meta_points=slide('meta-points', 1, 128, 1, 16), kp=slide('own masks', 0, 1, .05, 0),
+                size=slide('short side', 32, 896, 32, 224), caption=text('caption', 'a cat on a blanket, or cat; blanket'))
 
 # %% ../../nbs/apps/08_demo.ipynb #c010
 class Demo:
@@ -61,7 +61,7 @@ class Demo:
         self.model.value = first
         self.example.options = [e.title for e in self.examples] + ['yours']*(photo is not None)
         self.arrange(w)
-        self.begin(photo, words, example or ('' if has_lite() and first != 'tiny' else 'scene 6'))
+        self.begin(photo, words, example)
 
     def _ipython_display_(self):
         from IPython.display import display
@@ -118,6 +118,7 @@ def tell(self:Demo,
     "One line on the page"
     self.status.value = f'<p role="{"alert" if wrong else "status"}">{escape(line)}</p>'
 
+# %% ../../nbs/apps/08_demo.ipynb #c028
 @patch
 def wire(self:Demo): # None
     "What happens when something changes"

@@ -12,7 +12,6 @@ from functools import cache
 from html import escape
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from ..core.base import UserError
 from ..core.pictures import palette

@@ -14,11 +14,13 @@ from ..systems.saved import load_model
 
 # %% ../../nbs/apps/09_serve.ipynb #c007
 DARK = '''<style>
-body {background: var(--jp-layout-color0); color: var(--jp-ui-font-color1); margin: 0; font-family: var(--jp-ui-font-family)}
-#rendered_cells, .jp-Notebook {padding: 0 max(12px, calc((100vw - 1240px)/2)) !important; min-width: 0 !important; overflow-x: hidden}
-.jp-Cell, .jp-OutputArea-child, .jp-OutputArea-output {padding: 0 !important; overflow: visible !important}
+body.jp-Notebook {background: var(--jp-layout-color0) !important; color: var(--jp-ui-font-color1); margin: 0; padding: 0 !important}
+#rendered_cells {padding: 0 max(10px, calc((100vw - 1240px)/2)) 24px !important; min-width: 0 !important; overflow-x: hidden !important}
+#main, #rendered_cells, .jp-Cell, .jp-OutputArea-output {background: transparent !important}
+.jp-Cell, .jp-OutputArea-child, .jp-OutputArea-output {padding: 0 !important; margin: 0 !important; overflow: visible !important}
 .jp-OutputPrompt {display: none !important}
-h1 {font-size: 22px; margin: 18px 0 4px} .mgca-lead {margin: 0 0 10px; max-width: 68ch; line-height: 1.45}
+.jp-RenderedHTMLCommon .mgca-title {font-size: 22px; margin: 16px 0 4px !important; font-weight: 600}
+.jp-RenderedHTMLCommon .mgca-lead {margin: 0 0 8px; max-width: 76ch; line-height: 1.45; font-size: 14px}
 @media (prefers-color-scheme: dark) {
   :root:root, :root [data-jp-theme-light], body {color-scheme: dark;
     --jp-layout-color0: #15181c; --jp-layout-color1: #1b1f24; --jp-layout-color2: #262b31; --jp-layout-color3: #3a414a;
@@ -27,12 +29,16 @@ h1 {font-size: 22px; margin: 18px 0 4px} .mgca-lead {margin: 0 0 10px; max-width
     --jp-border-color0: #4a525b; --jp-border-color1: #4a525b; --jp-border-color2: #3a414a; --jp-border-color3: #2c3238;
     --jp-input-background: #1b1f24; --jp-input-border-color: #4a525b; --jp-input-active-background: #20252b;
     --jp-inverse-layout-color3: #9aa1a8; --jp-inverse-layout-color4: #b4b9bf; --jp-brand-color1: #64b5f6; --jp-brand-color2: #90caf9;
+    --jp-widgets-dropdown-arrow: url("data:image/svg+xml,\
+%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E\
+%3Cpath d='M5 7l4 4 4-4' fill='none' stroke='%23e4e6e8' stroke-width='2'/%3E%3C/svg%3E");
     --jp-widgets-color: #e4e6e8; --jp-widgets-label-color: #e4e6e8; --jp-widgets-readout-color: #e4e6e8;
     --jp-widgets-input-color: #e4e6e8; --jp-widgets-input-background-color: #1b1f24; --jp-widgets-input-border-color: #4a525b}
 }
 </style>'''
-LEAD = '''<h1>Words to masks</h1><p class="mgca-lead">Choose a picture or upload a photograph, type words separated by semicolons
-(synonyms with |), and point at what you get. Nothing leaves this machine.</p>'''
+LEAD = '''<h1 class="mgca-title">Words to masks</h1>
+<p class="mgca-lead">Choose a picture or upload a photograph, type words separated by semicolons (synonyms with |),
+and point at what you get. Your photograph stays on this machine.</p>'''
 
 # %% ../../nbs/apps/09_serve.ipynb #c008
 CELL = '''from IPython.display import HTML, display
