@@ -53,8 +53,7 @@ class Demo:
         first = model or ('lite' if has_lite() else 'tiny')
         self.answers, self.busy, self.found, self.page = Answers(models, device), False, None, None
         self.examples, self.fields, self.name, self.shown = examples(), fields(w), 'photo', None
-        for name, field in self.fields.items():
-            setattr(self, name, field)
+        vars(self).update(self.fields)
         self.view, self.status, self.places = picture_view(save=self.file), w.HTML(), w.HTML()
         self.known = [*dict.fromkeys([first, *models, 'tiny', *['lite']*has_lite()])]
         self.model.options = [(name, name) for name in self.known] + [('another ...', '')]
@@ -152,12 +151,12 @@ def take_example(self:Demo,
     if e is None:  # the photograph that was uploaded
         return self.answer()
     with self.quiet():
-        self.photo, self.name, self.words.value, self.caption.value = e.image(), e.title, e.words, e.caption
+        self.photo, self.name, self.shown = e.image(), e.title, None
+        self.words.value, self.caption.value = e.words, e.caption
         if not keep_model and self.model.value in ('tiny', 'lite') and e.model in self.known:
             self.model.value = e.model
     if not keep_model:
         self.take_model()
-        self.teach()
 
 @patch
 def take_upload(self:Demo): # None
@@ -172,7 +171,6 @@ def take_upload(self:Demo): # None
             if 'lite' in self.known and self.model.value == 'tiny':
                 self.model.value = 'lite'
         self.take_model()
-        self.teach()
 
 # %% ../../nbs/apps/08_demo.ipynb #c016
 @patch
@@ -204,12 +202,13 @@ def take_model(self:Demo): # None
                             threshold=self.background.value in ('threshold', 'captions')).items():
         seen(self.fields[name], there)
     self.answer()
+    self.teach()
 
+# %% ../../nbs/apps/08_demo.ipynb #c030
 @patch
 def question(self:Demo): # `Question`
     "What the fields say"
-    model = self.answers.model(self.asked_model())
-    points, size = self.meta_points.value, self.size.value
+    model, points, size = self.answers.model(self.asked_model()), self.meta_points.value, self.size.value
     return Question(self.asked_model(), self.words.value, self.unit.value, self.refine.value, self.background.value, self.others.value,
                     round(self.threshold.value, 4), self.features.value,
                     0 if points == model.meta_points.get(self.unit.value) or self.unit.value not in model.meta_points else points,
@@ -222,8 +221,8 @@ def answer(self:Demo): # None
     t, looks, q = time.perf_counter(), self.answers.encoded, self.question()
     self.found = self.answers(self.photo, q)
     show(self.view, self.found)
-    (h, w), new = self.found.labels.shape, self.answers.encoded - looks
-    line = f'{self.shown or ""}{w} x {h} pixels, {time.perf_counter() - t:.2f} s'
+    (h, w), new, seconds = self.found.labels.shape, self.answers.encoded - looks, time.perf_counter() - t
+    line = f'{self.shown or ""}{w} x {h} pixels, {seconds:.2f} s'
     line += f', encoder looked at {new} size{"s" if new > 1 else ""}' if new else ', encoder not asked'
     if q.background == 'threshold' and not self.answers.model(q.model).calibrated:
         line += '. The mask scale of this model was not trained, so the threshold is a guess'
