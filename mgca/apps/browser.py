@@ -205,27 +205,25 @@ STYLE = '''
 .mgca-legend {margin: 8px 0; padding: 8px 0; border: solid var(--line); border-width: 1px 0; display: flex; flex-wrap: wrap; gap: 4px 16px}
 .mgca-opacity {display: flex; align-items: center; gap: 8px; margin: 4px 0 10px}
 .mgca-opacity input {flex: 1; max-width: 260px; accent-color: var(--jp-brand-color1, #1976d2)}
-.mgca-save {display: flex; flex-wrap: wrap; align-items: center; gap: 8px}
-.mgca-save button {font: inherit; color: inherit; padding: 3px 12px; border: 1px solid var(--line); border-radius: 6px;
+.mgca-save {display: flex; flex-wrap: wrap; align-items: center; gap: 7px}
+.mgca-save button {font: inherit; color: inherit; padding: 3px 9px; border: 1px solid var(--line); border-radius: 6px;
   background: transparent; cursor: pointer}
 .mgca-save button:hover, .mgca-save button:focus-visible {background: color-mix(in srgb, var(--ink) 12%, transparent)}
 '''
 
 # %% ../../nbs/apps/04_browser.ipynb #c042
 LAYOUT = '''<style>
-.mgca-demo {container-type: inline-size; overflow: visible; max-width: 1240px}
+.mgca-demo {overflow: visible; max-width: 1240px}
 .mgca-demo .lm-TabBar-tab {flex: 0 1 auto !important; min-width: 0 !important; max-width: none !important; padding: 0 14px}
 .mgca-demo .widget-tab-contents {padding: 12px 2px}
-.mgca-demo .mgca-body {display: grid; grid-template-columns: 290px minmax(0, 1fr); gap: 8px 24px; overflow: visible}
-.mgca-demo .mgca-top {display: grid; grid-template-columns: minmax(0, 290px) auto; gap: 4px 24px; overflow: visible}
-.mgca-demo .mgca-top .jupyter-button {justify-self: start; padding: 0 16px; margin: 2px; border: 1px solid var(--jp-border-color2, #8888)}
+.mgca-demo .mgca-body {display: flex; flex-flow: row wrap-reverse; align-items: flex-end; gap: 8px 20px; overflow: visible}
+.mgca-demo .mgca-dials {flex: 1 1 270px; min-width: 0}
+.mgca-demo .mgca-body .mgca-column {flex: 999 1 440px; min-width: 0; max-width: 100%}
+.mgca-demo .mgca-top {display: flex; flex-flow: row wrap; gap: 4px 20px; overflow: visible}
+.mgca-demo .mgca-top .jupyter-button {flex: none; padding: 0 16px; margin: 2px; border: 1px solid var(--jp-border-color2, #8888)}
 .mgca-demo .widget-inline-hbox {width: auto; min-width: 0}
+.mgca-demo .mgca-top .widget-inline-hbox {flex: 0 1 300px}
 .mgca-demo .widget-inline-hbox .widget-label {width: 92px; flex: none; text-align: left}
 .mgca-demo .widget-html-content p {line-height: 1.4; margin: 0; white-space: normal}
 .mgca-demo [role=alert] {border-left: 4px solid #d32f2f; padding: 4px 10px; overflow-wrap: anywhere}
-@container (max-width: 720px) {
-  .mgca-demo .mgca-body, .mgca-demo .mgca-top {grid-template-columns: minmax(0, 1fr)}
-  .mgca-demo .mgca-dials {order: 2}
-  .mgca-demo [role=status] {min-height: 2.8em}
-}
 </style>'''

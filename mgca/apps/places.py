@@ -173,10 +173,11 @@ def pictures(found, # `Places`
     return out
 
 # %% ../../nbs/apps/07_places.ipynb #c024
-PAGE = '''<style>.mgca-places {display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 4px 10px; max-width: 1000px}
+PAGE = '''<style>
+.mgca-places {display: grid; grid-template-columns: repeat(auto-fill, minmax(max(140px, 22%), 1fr)); gap: 4px 10px; max-width: 1000px}
 .mgca-places figure {margin: 0} .mgca-places .begins {grid-column: 1} .mgca-places img {width: 100%; border-radius: 6px; display: block}
 .mgca-places figcaption {font-size: 13px; line-height: 1.35; padding: 2px 0 6px}
-@container (max-width: 720px) {.mgca-places {grid-template-columns: repeat(2, minmax(0, 1fr))}}</style>'''
+</style>'''
 
 def places_page(found, # `Places`
                ):      # HTML

@@ -15,12 +15,16 @@ from ..systems.saved import load_model
 # %% ../../nbs/apps/09_serve.ipynb #c007
 DARK = '''<style>
 body.jp-Notebook {background: var(--jp-layout-color0) !important; color: var(--jp-ui-font-color1); margin: 0; padding: 0 !important}
-#rendered_cells {padding: 0 max(10px, calc((100vw - 1240px)/2)) 24px !important; min-width: 0 !important; overflow-x: hidden !important}
+html, body.jp-Notebook {height: auto !important; overflow: visible !important}
+#main, #jp-main-content-panel, #rendered_cells {position: static !important; width: auto !important; height: auto !important;
+  min-width: 0 !important; min-height: 0 !important; max-height: none !important; overflow: visible !important; contain: none !important}
+#rendered_cells {padding: 0 max(10px, calc((100vw - 1260px)/2)) 24px !important}
 #main, #rendered_cells, .jp-Cell, .jp-OutputArea-output {background: transparent !important}
-.jp-Cell, .jp-OutputArea-child, .jp-OutputArea-output {padding: 0 !important; margin: 0 !important; overflow: visible !important}
+.jp-Cell, .jp-OutputArea, .jp-OutputArea-child, .jp-OutputArea-output {
+  display: block !important; padding: 0 !important; margin: 0 !important; overflow: visible !important}
 .jp-OutputPrompt {display: none !important}
 .jp-RenderedHTMLCommon .mgca-title {font-size: 22px; margin: 16px 0 4px !important; font-weight: 600}
-.jp-RenderedHTMLCommon .mgca-lead {margin: 0 0 8px; max-width: 76ch; line-height: 1.45; font-size: 14px}
+.jp-RenderedHTMLCommon .mgca-lead {margin: 0 0 8px; max-width: 100ch; line-height: 1.45; font-size: 14px}
 @media (prefers-color-scheme: dark) {
   :root:root, :root [data-jp-theme-light], body {color-scheme: dark;
     --jp-layout-color0: #15181c; --jp-layout-color1: #1b1f24; --jp-layout-color2: #262b31; --jp-layout-color3: #3a414a;
