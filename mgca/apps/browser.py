@@ -129,6 +129,7 @@ function legend(box, state) {
     const name = chip(word);
     name.style.left = 100*word.spot[0] + '%';
     name.style.top = 100*word.spot[1] + '%';
+    name.style.transform = `translate(${-100*word.spot[0]}%, -50%)`;  // never beyond the picture's sides
     return name;
   }));
 }
@@ -197,7 +198,7 @@ STYLE = '''
 .mgca-stage img, .mgca-stage canvas {border-radius: 6px}
 .mgca-names, .mgca-outline {pointer-events: none}
 .mgca-chip {display: inline-block; padding: 0 .5em; border-radius: 1em; font-weight: 600; white-space: nowrap}
-.mgca-names .mgca-chip {position: absolute; transform: translate(-50%, -50%); font-size: 13px; box-shadow: 0 0 0 1.5px #fffc}
+.mgca-names .mgca-chip {position: absolute; font-size: 13px; box-shadow: 0 0 0 1.5px #fffc}
 .mgca-side {flex: 1 1 228px; max-width: 640px; min-width: 0}
 .mgca-side p {margin: 0 0 4px}
 .mgca-under {min-height: 2.9em}
