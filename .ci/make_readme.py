@@ -37,17 +37,20 @@ def command(text, # README
         sys.exit(f'README.md has no command marked {name}')
     return found[1].strip()
 
+def drawn(): # list of paths; other pictures there are kept by hand
+    return [p for p in (ROOT/'nbs/images').glob('*') if p.stem in PICTURES]
+
 def check(text, pictures): # leaves with a message when something is out of date
     if (ROOT/'README.md').read_text(encoding='utf-8') != text:
         sys.exit('README.md is not what nbs/index.ipynb says; run python .ci/make_readme.py')
-    there = {p.name: p.read_bytes() for p in (ROOT/'nbs/images').iterdir()}
+    there = {p.name: p.read_bytes() for p in drawn()}
     if there != pictures:
         sys.exit('nbs/images does not hold the pictures of nbs/index.ipynb; run python .ci/make_readme.py')
 
 def write(text, pictures): # README.md and the pictures, in the place of older ones
     (ROOT/'README.md').write_text(text, encoding='utf-8')
     (ROOT/'nbs/images').mkdir(exist_ok=True)
-    for old in (ROOT/'nbs/images').iterdir():
+    for old in drawn():
         old.unlink()
     for name, data in pictures.items():
         (ROOT/'nbs/images'/name).write_bytes(data)

@@ -4,23 +4,17 @@
 
 # %% auto #0
 __all__ = ['READINGS', 'times_named', 'judged', 'read_apart', 'study', 'one_run', 'markdown', 'study_table', 'reading_table',
-           'remember', 'pack', 'PhotoPanel', 'uploads', 'read_bytes']
+           'remember', 'pack']
 
 # %% ../../nbs/apps/02_photos.ipynb #c004
-import os, tempfile
-from html import escape
 from pathlib import Path
 import torch
-from fastcore.basics import patch
-from ..core.base import UserError, mean_and_range, optional, set_seed, write_folder, write_json
+from ..core.base import UserError, mean_and_range, set_seed, write_folder, write_json
 from ..core.reading import read_json
 from ..data.nouns import NounLexicon
 from ..method.grains import some_places
-from ..method.units import UNITS
 from ..systems.registry import build, configure
-from ..systems.saved import load_model, model_files
-from ..segment.photos import read_image
-from ..segment.segmenter import segment
+from ..systems.saved import model_files
 from ..eval.metrics import paired_interval, summarise
 from ..eval.evaluate import Predictor, joined, scan
 from ..eval.protocols import PROTOCOLS, make_segmenter
@@ -158,58 +152,3 @@ def pack(model, # trained `System`
         raise UserError(f'the head takes {size:,} bytes, more than {limit:,}; train a narrower decoder')
     write_folder(out, files | {'README.md': card.encode()})
     return size
-
-# %% ../../nbs/apps/02_photos.ipynb #c035
-class PhotoPanel:
-    "Choose a photograph, type words, see masks"
-    def __init__(self,
-                 model='lite',   # a MODEL name or a loaded model
-                 words='person; dog; grass; sky', # first words
-                 photo=None,     # first photograph, anything `read_image` takes
-                ):
-        widgets = optional('ipywidgets', 'notebooks', 'the panel')
-        self.model, self.photo, self.found = load_model(model) if isinstance(model, (str, Path)) else model, photo, None
-        self.upload = widgets.FileUpload(accept='image/*', multiple=False, description='photograph')
-        self.words = widgets.Text(value=words, description='words', placeholder='dog; grass|lawn; sky')
-        self.unit = widgets.Dropdown(options=UNITS[::-1], description='unit')
-        self.button, self.view = widgets.Button(description='segment', button_style='primary'), widgets.HTML()
-        self.box = widgets.VBox([widgets.HBox([self.upload, self.words, self.unit, self.button]), self.view])
-        self.button.on_click(self.run)
-
-    def _ipython_display_(self):
-        from IPython.display import display
-        display(self.box)
-
-# %% ../../nbs/apps/02_photos.ipynb #c036
-@patch
-def run(self:PhotoPanel,
-        _=None, # the button
-       ):       # None; the answer, or one line that says what is wrong, is in `view`
-    "Segment what was chosen"
-    try:
-        for name, data in uploads(self.upload.value):
-            self.photo = read_bytes(data, name)
-        if self.photo is None:
-            raise UserError('choose a photograph first')
-        words = [w.strip() for w in self.words.value.split(';') if w.strip()]
-        self.found = segment(self.photo, words, self.model, unit=self.unit.value)
-        self.view.value = self.found._repr_html_()
-    except UserError as e:
-        self.view.value = f'<p role="alert">{escape(str(e))}</p>'
-
-def uploads(value, # of a `FileUpload`
-           ):      # list of (file name, bytes)
-    "What was chosen, whichever way the widget says it"
-    return [(f['name'], bytes(f['content'])) for f in (value.values() if isinstance(value, dict) else value)]
-
-def read_bytes(data, # of an image file
-               name, # what to call it in messages
-              ):     # (H,W,3) uint8
-    "An image that came through a browser"
-    with tempfile.TemporaryDirectory() as d:
-        path = Path(d)/(Path(name).name or 'photo')
-        path.write_bytes(data)
-        try:
-            return read_image(path)
-        except UserError as e:
-            raise UserError(str(e).replace(f'{d}{os.sep}', '')) from e

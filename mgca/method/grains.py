@@ -107,11 +107,12 @@ def grain_scores(maps,     # list of (B,D,h,w) unit-norm pixel embeddings, as in
                  offsets=None, # (C,) from `SeenPlaces`
                  scale=10., # of TCL's sigmoid
                  bias=-2.5, # of TCL's sigmoid
+                 m=64,  # meta-points, the most units of an image
                 ):         # (B,C,H,W) in [0,1], (B,H,W) unit of each place
     "Scores by the adaptive unit of several grains"
     share, best = grain_shares(maps, text_emb, offsets)
     emb = sum(F.interpolate(m, share.shape[-2:], mode='bilinear', align_corners=False) for m in maps)
-    share, units = unit_shares(share, emb)
+    share, units = unit_shares(share, emb, m=m)
     return share/share.amax(1, keepdim=True)*torch.sigmoid(scale*best + bias), units
 
 # %% ../../nbs/method/05_grains.ipynb #c031

@@ -46,9 +46,11 @@ def wrong_words(s, # `Segmenter` with its arguments as given
            'words of the captions are weighed as shares, which only the adaptive unit has; use it, or another background')
     yield captions and s.kp > 0, 'kp keeps masks of named classes only; use another background, or kp=0'
     yield not 0 <= s.kp <= 1, f'kp is a weight in [0,1], got {s.kp}; TCL uses 0.3'
+    yield (s.meta_points is not None and s.unit not in s.model.meta_points,
+           f'the {s.unit} unit of {s.model.name} is not made of meta-points; leave meta_points out')
 
 # %% ../../nbs/segment/04_choices.ipynb #n103
-MOST = 4096 # pixels of a short side, or of a window
+MOST = 4096 # pixels of a short side, or of a window; meta-points
 
 def wrong_sizes(s, # `Segmenter` with its arguments as given
                ):  # iterator of (is it wrong?, message)
@@ -59,6 +61,8 @@ def wrong_sizes(s, # `Segmenter` with its arguments as given
            f"window {s.window} is no multiple of the encoder's patch of {step}; use e.g. {max(1, window//step)*step}")
     whole = all(v is None or isinstance(v, Integral) for v in (s.window, s.stride))
     yield not whole, f'window and stride must be whole numbers, got {s.window} and {s.stride}'
+    points = s.meta_points is None or isinstance(s.meta_points, Integral) and 1 <= s.meta_points <= MOST
+    yield not points, f'meta_points must be a whole number between 1 and {MOST}, got {s.meta_points}'
     yield s.window is None and s.stride is not None, 'a stride needs a window; give both'
     yield (window > 0 and s.stride is not None and not 1 <= s.stride <= window,
            f'stride {s.stride} must lie between 1 and the window of {s.window}, or pixels would be missed')

@@ -42,6 +42,7 @@ class Segmenter:
                  scales:Sequence[float]=(1.,), # short sides to average over, as multiples of `size`
                  flip:bool=False, # average with the mirrored image, too
                  prompts:str|Sequence[str]|None=None, # key of `PROMPTS` or sentences with '{}'; the system's own when None
+                 meta_points:int|None=None, # the most units an image can have, where they are made of them; the system's own when None
                 ):
         store_attr()
         check_choices(self)
@@ -49,8 +50,7 @@ class Segmenter:
         if refine == 'auto':
             self.refine = getattr(model, 'refinement', 'none') if own else 'none'
         self.auto = model.background if own and has_words(model) else 'tcl'  # what background='auto' stands for
-        if background == 'auto':
-            background = self.background = self.auto
+        background = self.background = self.auto if background == 'auto' else background
         self.words = list(background) if isinstance(background, (list, tuple)) else []
         self.threshold = None if self.words else {'tcl': .4 if refine == 'pamr' else .5, 'captions': .4}.get(background, background)
         self.size, self.stride = size or model.dense_size, stride or (window and max(1, window//2))
@@ -70,7 +70,8 @@ def batch_scores(self:Segmenter,
                  x, # (B,3,h,w) windows or images in [0,1]
                 ):  # (B,C,h',w') mask probabilities, (B,h',w') units
     "The system's scores, refinement, knowledge preservation, in TCL's order"
-    s, units = self.model.scores(x, self.text, self.unit, self.features, self.read)
+    points = {} if self.meta_points is None else dict(m=self.meta_points)
+    s, units = self.model.scores(x, self.text, self.unit, self.features, self.read, **points)
     if self.background == 'captions':
         s = one_background(s, len(self.class_names))
     s = refined(x, s, self.refine)

@@ -59,7 +59,7 @@ class FGAConfig(ObjectConfig):
 # %% ../../nbs/systems/19_fgaseg.ipynb #c014
 class FGAseg(ObjectLevel):
     "MGCA's object level, whose pseudo masks (or real masks) teach a cost-volume decoder"
-    Config, whole_batch, grained = FGAConfig, True, False
+    Config, whole_batch, grained, meta_points = FGAConfig, True, False, {}
     presets = {('size', 'cc3m'): STEPS, ('size', 'scenes'): SCENES, ('size', 'small'): SCENES,
                ('size', 'mini'): dict(SCENES, steps=60, cached_features=480)}
 

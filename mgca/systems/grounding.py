@@ -16,7 +16,6 @@ from ..data.nouns import NounLexicon
 from ..encoders.clip import encode_dense
 from ..encoders.lite import resized
 from ..encoders import prompts
-from ..encoders.prompts import KnownTexts
 from ..encoders.readings import MODES
 from ..encoders.towers import load_encoder
 from ..method.correspondence import batch_texts, false_negative_mask
@@ -41,6 +40,7 @@ class GroundingConfig(TrainConfig):
 # %% ../../nbs/systems/02_grounding.ipynb #n107
 class Grounding(System):
     "Frozen encoders, a grounding decoder, learnable logit scales; subclasses say what is contrasted"
+    meta_points = dict(group=8, adaptive=16) # 64 where an encoder's grains are read
     Config, rebuilt, optional, levels, grained = GroundingConfig, ('enc',), ('memory',), (), True # are an encoder's grains read?
     presets = {('size', 'cc3m'): dict(unfreeze=.6, scales=(2, 2)),
                ('model', 'lite'): dict(lr=2e-3, batch=64, steps=200, cached_features=8000, kernel=1, kappa=.7, w_distill=1.)}
@@ -50,13 +50,14 @@ class Grounding(System):
                  enc=None, # frozen encoder pair; the one that `cfg.model` names when None
                 ):
         super().__init__(cfg)
-        self.enc, self.texts = enc or load_encoder(cfg.model, cfg.normalise), KnownTexts()
+        self.enc, self.texts = enc or load_encoder(cfg.model, cfg.normalise), prompts.KnownTexts()
         self.enc.precision = cfg.precision
         self.check_settings()
         self.decoder = GroundingDecoder(self.enc, cfg.scales, cfg.kernel)
         self.logit_scales = LogitScales(self.levels)
         if self.grained and hasattr(self.enc, 'grains'):  # the adaptive unit looks at several sizes
             self.memory, self.refinement, self.background = SeenPlaces(self.enc.dim), 'sharp', 'captions'
+            self.meta_points = dict(self.meta_points, adaptive=64)
         for name in ('image_size', 'dense_size', 'stride', 'prompts'):
             setattr(self, name, getattr(self.enc, name))
         self.image_size = cfg.image_size or self.image_size
@@ -177,10 +178,8 @@ def pixel_embeddings(self:Grounding,
                      x=None, # (B,W,h,w) frozen features of these images, if they are there
                     ):     # (B,D,h,w)
     "Mean of the unit embeddings of all views; of one view as the decoder gives them"
-    if x is not None:
-        return self.decoder(x)
-    if len(self.enc.views) == 1:
-        return self.decoder(self.frozen(imgs))
+    if x is not None or len(self.enc.views) == 1:
+        return self.decoder(self.frozen(imgs) if x is None else x)
     maps = self.looks(imgs, self.enc.views)
     return sum(F.interpolate(m, maps[0].shape[-2:], mode='bilinear', align_corners=False) for m in maps)/len(maps)
 
@@ -202,13 +201,14 @@ def scores(self:Grounding,
            features='decoder', # or one of `dense_modes`
            read=None, # rule of a protocol, see `System.scores`
            x=None,   # frozen features of these images, if they are there
+           m=None,   # meta-points of the unit; its own number when None
           ):         # (B,C,h',w') in [0,1], (B,h',w') unit of each place
     "Cosines carried by a unit, then TCL's sigmoid; several grains where the encoder has them"
-    scale, bias = self.logit_scales.mask_scale, self.logit_scales.mask_bias
+    scale, bias, points = self.logit_scales.mask_scale, self.logit_scales.mask_bias, {} if m is None else dict(m=m)
     if self.memory is not None and (unit, features, read, x) == ('adaptive', 'decoder', None, None):
-        return grain_scores(self.looks(imgs, self.enc.grains), text_emb, self.memory.offsets(text_emb), scale, bias)
+        return grain_scores(self.looks(imgs, self.enc.grains), text_emb, self.memory.offsets(text_emb), scale, bias, **points)
     emb = self.pixel_embeddings(imgs, x) if features == 'decoder' else encode_dense(self.enc, imgs, features)
-    cos, units = unit_scores(emb, text_emb, unit, imgs=imgs)
+    cos, units = unit_scores(emb, text_emb, unit, imgs=imgs, groups=m or 8, **points)
     if read is None:
         return torch.sigmoid(scale*cos + bias), units
     mean = F.normalize(F.normalize(emb, dim=1).mean((2, 3)), dim=1)

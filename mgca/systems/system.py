@@ -59,6 +59,7 @@ class System(nn.Module, ModelHubMixin, library_name='mgca', tags=['open-vocabula
     prompts, dense_modes = 'simple', () # default key of `PROMPTS`, names of features that need no training
     refinement, background = 'none', 'tcl' # of the adaptive unit, and where background is asked for without saying how
     calibrated = True    # are scores probabilities that a background threshold may be compared with?
+    meta_points = {}     # unit -> the most units an image has; units that are not named are not made of meta-points
 
     def __init__(self,
                  cfg:TrainConfig, # of the class `Config`
@@ -184,6 +185,7 @@ def scores(self:System,
            features='decoder', # 'decoder', or one of `dense_modes`
            read=None, # function (cosines (B,C,h',w'), cosines of the mean embedding (B,C)) -> scores; the system's rule when None
            x=None,   # what `frozen` made of these images, if it is there
+           m=None,   # the most units of an image, for a unit in `meta_points`; its own number when None
           ):         # (B,C,h',w') in [0,1], (B,h',w') unit of each place
     "How well each word fits each place"
     raise NotImplementedError(f'{type(self).__name__}.scores: scores of places')
