@@ -72,7 +72,7 @@ def target(link, folder, pages): # address in a notebook, its folder, `Pages` ->
         return link
     up = '../' if folder else ''
     inside = path.removeprefix('nbs/')
-    if inside.startswith('results/') or path in PAGES:
+    if inside.startswith(('results/', 'images/')) or path in PAGES:
         return up + PAGES.get(path, inside)
     if path.endswith('.ipynb'):
         return (up if path.startswith('nbs/') else '') + inside + hash_ + anchor
@@ -190,7 +190,8 @@ def make(out): # folder -> `Pages`, written
     for file, page in PAGES.items():
         if (ROOT/file).is_file():
             plain_page(file, page, pages)
-    shutil.copytree(NBS/'results', out/'results')
+    for folder in ('results', 'images'):
+        shutil.copytree(NBS/folder, out/folder)
     (out/'_static').mkdir()
     pages.write('results.md', site_results.results(NBS/'results', out/'_static'))
     pages.write('gallery.md', site_results.gallery(pages.cards, FLOORS, out/'_static'))
