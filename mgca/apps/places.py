@@ -90,7 +90,7 @@ def training_places(model, # `System` with pixel embeddings
     share = own_share(sim, pos, cfg.tau_own, bool(cfg.centre_own))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        found = fine_labels(emb, text_emb, sim, share, pos, false_neg, cfg)
+        found = fine_labels(emb, text_emb, sim, share, pos, false_neg, cfg, model.memory)
     return first_of(found, small, sim, texts, words[0], emb.shape[-2:], cfg.tau_obj)
 
 # %% ../../nbs/apps/07_places.ipynb #c016

@@ -85,13 +85,14 @@ def fine_labels(emb,   # (B,D,H,W) float32
                 pos,   # (B,U) bool
                 false_neg, # (B,U) bool, from `false_negative_mask`
                 cfg,   # with regions, rho_pos, rho_neg, spoken, k_pos, k_pix, hard
-                less=0., # (U,1), how alike each text is to any photograph; taken away before `spoken` compares
+                memory=None, # `SeenPlaces`, which knows what `spoken=2` takes away before texts are compared
                ):      # dict: what `region_rows` and `pixel_rows` need, and what is then known of each row
     "Pseudo labels of the region and pixel levels"
     A = pseudo_regions(emb, cfg.regions)
     won = region_shares(A, share)
     label, claimed = pseudo_labels(won, cfg.rho_pos), share >= cfg.rho_pos
     if cfg.spoken:
+        less = memory.usual(text_emb)[:, None] if cfg.spoken == 2 else 0.
         by_region = region_rows(emb, text_emb, A).transpose(1, 2)
         label = label.masked_fill(~spoken_of(by_region - less, pos, false_neg), -1)
         claimed = claimed & spoken_of(sim - less, pos, false_neg)[:, None]

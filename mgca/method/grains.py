@@ -14,6 +14,8 @@ from fastcore.basics import patch
 from .units import find_units
 
 # %% ../../nbs/method/05_grains.ipynb #c011
+OFFSET = .4 # weight of the offsets
+
 class SeenPlaces(nn.Module):
     "What embeddings were like in training: a running mean and second moment; the frequent nouns of the captions"
     def __init__(self,
@@ -66,18 +68,22 @@ def offsets(self:SeenPlaces,
     var = ((text_emb @ self.moment)*text_emb).sum(1) - mean.square()
     return mean + spread*var.clamp(min=0).sqrt()
 
-# %% ../../nbs/method/05_grains.ipynb #c021
-OFFSET = .4 # weight of the offsets
+@patch
+def usual(self:SeenPlaces,
+          text_emb, # (C,D) unit norm
+         ):         # (C,) cosines
+    "What is taken away from each word's cosines"
+    return OFFSET*self.offsets(text_emb)
 
+# %% ../../nbs/method/05_grains.ipynb #c021
 def grain_shares(maps,     # list of (B,D,h,w) unit-norm pixel embeddings of the same photographs at different sizes
                  text_emb, # (C,D) unit norm
-                 offsets=None, # (C,) from `SeenPlaces`
-                 weight=OFFSET, # of the offsets
+                 less=None, # (C,) from `SeenPlaces.usual`, taken away from the cosines
                  tau=.05,  # temperature of the softmax over the words
                 ):         # (B,C,H,W) shares, summing to one over the words; (B,1,H,W) mean of the best cosines; of the largest size
     "What each grain thinks of the words, averaged"
     size = max((m.shape[-2:] for m in maps), key=lambda s: s[0]*s[1])
-    less = 0 if offsets is None else weight*offsets[:, None, None]
+    less = 0 if less is None else less[:, None, None]
     def enlarged(x): return F.interpolate(x, size, mode='bilinear', align_corners=False)
     share = best = 0
     for m in maps:
@@ -104,14 +110,14 @@ def unit_shares(share, # (B,C,H,W) from `grain_shares`
 @torch.no_grad()
 def grain_scores(maps,     # list of (B,D,h,w) unit-norm pixel embeddings, as in `grain_shares`
                  text_emb, # (C,D) unit norm
-                 offsets=None, # (C,) from `SeenPlaces`
+                 less=None, # (C,) as in `grain_shares`
                  scale=10., # of TCL's sigmoid
                  bias=-2.5, # of TCL's sigmoid
                  m=64,  # meta-points, the most units of an image
                 ):         # (B,C,H,W) in [0,1], (B,H,W) unit of each place
     "Scores by the adaptive unit of several grains"
-    share, best = grain_shares(maps, text_emb, offsets)
-    emb = sum(F.interpolate(m, share.shape[-2:], mode='bilinear', align_corners=False) for m in maps)
+    share, best = grain_shares(maps, text_emb, less)
+    emb = sum(F.interpolate(look, share.shape[-2:], mode='bilinear', align_corners=False) for look in maps)
     share, units = unit_shares(share, emb, m=m)
     return share/share.amax(1, keepdim=True)*torch.sigmoid(scale*best + bias), units
 

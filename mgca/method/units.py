@@ -113,7 +113,7 @@ def unit_scores(emb,   # (B,D,H,W) pixel embeddings
                 text_emb, # (C,D) unit-norm text embeddings
                 unit='adaptive', # one of `UNITS`
                 imgs=None, # (B,3,.,.) in [0,1]; gives adaptive units the edges of the image
-                groups=8, # units of 'group'
+                m=None, # units of 'group', 8 when None; meta-points of 'adaptive', 16 when None
                 **kw,  # passed to `adaptive_scores`
                ):      # (B,C,H',W') scores (cosines; -1 where a class is not in the image), (B,H',W') unit index
     "Class scores of every pixel, carried by the chosen unit"
@@ -122,11 +122,11 @@ def unit_scores(emb,   # (B,D,H,W) pixel embeddings
     if unit == 'pixel':
         return by_pixel, torch.arange(H*W, device=emb.device).view(1, H, W).expand(B, H, W)
     if unit == 'adaptive':
-        return adaptive_scores(emb, text_emb, by_pixel, imgs, **kw)
+        return adaptive_scores(emb, text_emb, by_pixel, imgs, m=m or 16, **kw)
     if unit != 'group':
         raise UserError(f'unknown unit {unit!r}; use one of {", ".join(UNITS)}')
-    ids = find_units(emb, groups, merge=2.)[0].argmax(-1)  # never merged
-    A = F.one_hot(ids, min(groups, H*W)).to(emb)
+    ids = find_units(emb, m or 8, merge=2.)[0].argmax(-1)  # never merged
+    A = F.one_hot(ids, min(m or 8, H*W)).to(emb)
     return (A @ name_units(emb, text_emb, A)[2]).transpose(1, 2).unflatten(2, (H, W)), ids.view(B, H, W)
 
 # %% ../../nbs/method/04_units.ipynb #c026

@@ -12,7 +12,6 @@ from fastcore.basics import patch
 from ..core.base import UserError
 from ..method.correspondence import PICKS, own_share
 from ..method.fine_levels import fine_labels, hardest_of_batch, pixel_loss, pixel_rows, region_loss, region_rows, values_at
-from ..method.grains import OFFSET
 from .coarse import ObjectConfig, ObjectLevel
 
 # %% ../../nbs/systems/04_mgca.ipynb #n101
@@ -85,8 +84,7 @@ def find_labels(self:MGCA,
                ):      # dict, see `method.fine_levels.fine_labels`
     "Pseudo labels of a piece of a batch"
     share = own_share(sim, batch.pos, self.cfg.tau_own, bool(self.cfg.centre_own))
-    less = OFFSET*self.memory.offsets(batch.text_emb)[:, None] if self.cfg.spoken == 2 else 0.
-    return fine_labels(emb, batch.text_emb, sim, share, batch.pos, batch.more['false_neg'], self.cfg, less)
+    return fine_labels(emb, batch.text_emb, sim, share, batch.pos, batch.more['false_neg'], self.cfg, self.memory)
 
 @patch
 def loss(self:MGCA,
