@@ -18,6 +18,8 @@ from pathlib import Path
 import site_api
 import site_results
 
+from mgca.apps.photos import markdown
+
 ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT/'nbs'
 FLOORS = {'core': 'What all others lean on', 'data': 'Captioned photographs and scenes', 'encoders': 'Networks that are given',
@@ -171,7 +173,7 @@ def floor(name, about, pages): # writes the page that lists its notebooks
     rows = [[f'[{n.partition("/")[2]}]({n.partition("/")[2]}.ipynb)', site_api.escaped(pages.cards[n][0]),
              site_api.escaped(pages.cards[n][1])] for n in mine]
     listed = '\n'.join(['```{toctree}', ':hidden:', '', *(n.partition('/')[2] for n in mine), '```'])
-    pages.write(f'{name}/index.md', '\n\n'.join([f'# {name}', f'{about}.', site_api.table(['notebook', 'title', ''], rows), listed]))
+    pages.write(f'{name}/index.md', '\n\n'.join([f'# {name}', f'{about}.', markdown(['notebook', 'title', ''], rows), listed]))
 
 def plain_page(file, page, pages): # writes a file of the repository as a page
     text = (ROOT/file).read_text(encoding='utf-8')

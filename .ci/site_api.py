@@ -4,6 +4,8 @@ import io
 import re
 import tokenize
 
+from mgca.apps.photos import markdown
+
 LONGEST = 60 # characters of a constant's value that is shown
 
 def comments(text): # source -> dict of line -> what its comment says
@@ -15,9 +17,6 @@ def escaped(text): # -> the same words in Markdown, code between backticks as it
     plain = [re.sub(r'([\\*_{}\[\]<>$|~#`])', r'\\\1', p) for p in parts[::2]]
     code = [p.replace('|', r'\|') for p in parts[1::2]]
     return ''.join(p for pair in zip(plain, [*code, '']) for p in pair)
-
-def table(heads, rows): # lists of Markdown -> a table
-    return '\n'.join(f"| {' | '.join(r)} |" for r in [heads, ['---']*len(heads), *rows])
 
 def code(node): # syntax tree or None -> Markdown
     return escaped(f'`{ast.unparse(node)}`') if node is not None else ''
@@ -64,7 +63,7 @@ def fields(c, said): # class -> rows of its annotated fields
 def shown(rows): # -> table without the columns that are empty
     heads = ['', 'type', 'default', '']
     keep = [i for i in range(4) if any(r[i] for r in rows)]
-    return table([heads[i] for i in keep], [[r[i] for i in keep] for r in rows]) if rows else ''
+    return markdown([heads[i] for i in keep], [[r[i] for i in keep] for r in rows]) if rows else ''
 
 def entry(kind, name, head, doc, body, source, depth): # -> a directive
     fence = '`'*(8 - depth)
@@ -140,7 +139,7 @@ def modules(root, floor, url): # the repository, a folder of the package, addres
 def floor_page(floor, mods): # -> Markdown
     rows = [[f'[{m.name.removeprefix("mgca.")}](#{m.name.removeprefix("mgca.").replace(".", "")})',
              escaped(ast.get_docstring(m.tree) or '')] for m in mods]
-    return '\n\n'.join([f'# mgca.{floor}', table(['module', ''], rows), *(m.page() for m in mods)]) + '\n'
+    return '\n\n'.join([f'# mgca.{floor}', markdown(['module', ''], rows), *(m.page() for m in mods)]) + '\n'
 
 def index(floors): # dict of floor -> list of `Module` -> dict of name -> the full names it may mean
     out = {}

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
+from mgca.apps.photos import markdown
 from mgca.apps.report import methods
 from mgca.core.base import mean_and_range
 from mgca.systems.registry import SYSTEMS
@@ -28,9 +29,8 @@ def called(name): return NAMES.get(name, name)
 
 def table(rows, columns): # dict of row -> column -> list of numbers, one a seed -> Markdown
     seeds = {r: max(len(v) for v in cells.values()) for r, cells in rows.items()}
-    lines = [['', *columns, 'seeds'], ['---']*(len(columns) + 2)]
-    lines += [[r, *(mean_and_range(cells[c]) if c in cells else '' for c in columns), str(seeds[r])] for r, cells in rows.items()]
-    return '\n'.join(f"| {' | '.join(line)} |" for line in lines)
+    lines = [[r, *(mean_and_range(cells[c]) if c in cells else '' for c in columns), str(seeds[r])] for r, cells in rows.items()]
+    return markdown(['', *columns, 'seeds'], lines)
 
 def chart(rows, columns, title, path): # as `table`; writes an SVG: a dot a seed, a line at the mean
     from matplotlib.figure import Figure
@@ -117,7 +117,7 @@ def fgaseg(page, report):
     both(page, {0: 'mIoU %', 1: 'boundary F %'}, rows, {'': 'seen and unseen styles'})
 
 def photographs(page, report, named):
-    titles = {n: 'object level only (TCL-style)' if n == 'tcl' else called(n) for n in report}
+    titles = {n: methods().get(n, called(n)) for n in report}  # files of results have names of their own for some systems
     readings = list(next(iter(report['mgca'].values()))[next(iter(SETS))])
     def values(runs, reading, part):
         return {title: percent(r[s][reading][part] for r in runs.values()) for s, title in SETS.items()}
@@ -135,11 +135,11 @@ def photographs(page, report, named):
 def classes(page, report, titles, named):
     page.say(f"**IoU % of every class of MSRC-21, adaptive unit**, with the number of the {named['photographs']} training "
              'photographs whose captions name it ([stored](results/named.json))')
-    lines = [['class', 'named in', *titles.values()], ['---']*(len(titles) + 2)]
+    lines = []
     for c, n in sorted(named['named'].items(), key=lambda i: -i[1]):
         found = [[r['msrc21']['adaptive']['iou'][c] for r in runs.values()] for runs in report.values()]
         lines.append([c, str(n), *(mean_and_range(percent(f)) for f in found)])
-    page.say('\n'.join(f"| {' | '.join(line)} |" for line in lines))
+    page.say(markdown(['class', 'named in', *titles.values()], lines))
 
 def results(folder, static): # nbs/results, folder for charts -> Markdown
     page = Page(static)
