@@ -21,7 +21,7 @@ from ..method.correspondence import attention_objects, batch_texts, false_negati
 from ..method.fine_levels import fine_labels
 from ..systems.registry import configure
 from .answers import PHOTOS, examples, scene_example, words_in
-from .view import jpeg
+from .view import fitted, jpeg
 
 # %% ../../nbs/apps/07_places.ipynb #c007
 @cache
@@ -146,8 +146,7 @@ def dotted(img,    # (S,S,3) uint8
 def claimed(found, # `Places`
            ):      # (PANEL,PANEL,3) uint8
     "Regions, in the colours of the words that claim them"
-    colours, at = palette(len(found.words)), (np.arange(PANEL)*len(found.region)//PANEL)
-    region = found.region[at][:, at]
+    colours, region = palette(len(found.words)), fitted(found.region, (PANEL, PANEL))
     claim = np.asarray(found.claims)[region]
     pic, on = np.asarray(panel(found.images[0])).astype(float), (claim >= 0)[..., None]
     pic = np.where(on, .4*pic + .6*colours[claim % 256], pic)

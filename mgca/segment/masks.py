@@ -14,9 +14,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from ..core.base import UserError
-from ..core.pictures import overlay_masks, palette
+from ..core.pictures import overlay_masks, palette, write_names
 from .photos import tiles
 
 # %% ../../nbs/segment/01_masks.ipynb #c017
@@ -109,13 +109,10 @@ def named(self:Segmentation,
     "The overlay with names on their masks"
     k, size = height/self.labels.shape[0], self.labels.shape[::-1]
     def fit(a): return Image.fromarray(a).resize([max(1, round(s*k)) for s in size], Image.Resampling.NEAREST)
-    pic, shown = fit(self.overlay()), np.asarray(fit(self.labels.astype(np.int32)))
-    draw, font = ImageDraw.Draw(pic), ImageFont.load_default(max(10, height//14))
-    for i in np.intersect1d(shown, np.arange(len(self.class_names))):
-        (y, x), name = thickest(shown == i), self.class_names[i].split('|')[0]
-        half = min(draw.textlength(name, font), pic.width)/2
-        draw.text((min(max(x, half), pic.width - half), y), name, 'white', font, 'mm', stroke_width=2, stroke_fill='black')
-    return np.asarray(pic)
+    pic, shown = np.asarray(fit(self.overlay())), np.asarray(fit(self.labels.astype(np.int32)))
+    there = np.intersect1d(shown, np.arange(len(self.class_names)))
+    names = [(self.class_names[i].split('|')[0], *thickest(shown == i)[::-1]) for i in there]
+    return write_names(pic, names, max(10, height//14))
 
 # %% ../../nbs/segment/01_masks.ipynb #c022
 def data_uri(img, # (H,W,3) uint8
