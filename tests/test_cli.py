@@ -22,7 +22,7 @@ def call(name, *args, env=None):
 
 def one_line(err): return [l for l in err.splitlines() if l.strip()]
 
-@pytest.mark.parametrize('name', ['mgca_quickstart', 'mgca_train', 'mgca_eval', 'mgca_segment', 'mgca_bench', 'mgca_demo'])
+@pytest.mark.parametrize('name', ['mgca_quickstart', 'mgca_train', 'mgca_eval', 'mgca_segment', 'mgca_bench', 'mgca_demo', 'mgca_compare'])
 def test_help_and_unknown_argument(name):
     code, out, _ = call(name, '--help')
     assert code == 0 and '--seed' in out
