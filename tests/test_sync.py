@@ -47,10 +47,8 @@ def test_readme_photographs_are_the_kept_runs():
     for begin, reading in readings.items():
         found = [[sum(v)/len(v) for v in (values('mgca', t, reading, 'miou'), values('mgca', t, reading, 'boundary_f'))] for t in sets]
         assert [f'{a:.1f} / {b:.1f}' for a, b in found] in cells(begin), begin
-    others = 'pixel', 'pixel, guided', 'pixel, PAMR', 'group'
-    sure = {t: [all(run[t][r]['above'][0] > 0 for r in others) for run in runs['mgca'].values()] for t in sets}
-    assert {t: sum(s) for t, s in sure.items()} == dict(msrc21=3, camvid=3, coco=2)  # what the text under the table says
-    assert all(run[t]['adaptive']['miou'] > run[t][r]['miou'] for run in runs['mgca'].values() for t in sets for r in others)
+    for run in runs['mgca'].values():  # what the text under the table says of every seed
+        assert all(run[t][r]['above'][0] > 0 for t in sets for r in ('pixel', 'pixel, guided', 'pixel, PAMR', 'group'))
 
 def test_the_path_is_as_long_as_it_says():
     "Minutes of the README's main path, and each of its notebooks ends with a recap and a link to the next"

@@ -46,7 +46,7 @@ class World:
         "Of one run"
         same = dict(steps=self.steps) if self.steps else {}
         kept = dict(cached_features=max(100, 12*self.steps)) if self.steps and not self.folders else {}  # fewer name nothing
-        return configure(**{'model': self.model, 'data': self.data, 'seed': seed, **same, **kept, **row.told(self.name)})
+        return configure(**{'model': self.model, 'data': self.data, 'seed': seed, **same, **kept, **(row.settings or {})})
 
 # %% ../../nbs/apps/11_worlds.ipynb #n101
 def scenes_world(scenes=300, # held-out scenes a style

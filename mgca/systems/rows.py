@@ -6,7 +6,7 @@
 __all__ = ['WORLDS', 'ALONE', 'ROWS', 'LEVELS', 'ABLATIONS', 'Row', 'only_levels', 'changed']
 
 # %% ../../nbs/systems/22_rows.ipynb #c004
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 # %% ../../nbs/systems/22_rows.ipynb #c007
 WORLDS = 'scenes', 'photos'
@@ -19,13 +19,6 @@ class Row:
     features: str = 'decoder' # what is read
     worlds: tuple = WORLDS # where it can run
     ceiling: bool = False # has it seen masks?
-    short: dict = field(default_factory=dict) # settings that only the scenes want
-
-    def told(self,
-             world, # one of `WORLDS`
-            ):      # dict for `configure`
-        "Settings in a world"
-        return {**(self.settings or {}), **(self.short if world == 'scenes' else {})}
 
 # %% ../../nbs/systems/22_rows.ipynb #c009
 ALONE = ('scenes',)
@@ -38,13 +31,12 @@ ROWS = {
     'image': Row('image level', dict(system='image')),
     'object': Row('object level (TCL-style)', dict(system='object')),
     'tcl': Row('TCL', dict(system='tcl'), worlds=ALONE),
-    'groupvit': Row('GroupViT', dict(system='groupvit'), worlds=ALONE, short=dict(size='scenes')),
-    'pgseg': Row('PGSeg', dict(system='pgseg'), worlds=ALONE, short=dict(size='scenes')),
+    'groupvit': Row('GroupViT', dict(system='groupvit', size='scenes'), worlds=ALONE),
+    'pgseg': Row('PGSeg', dict(system='pgseg', size='scenes'), worlds=ALONE),
     'mgccl': Row('MGCCL', dict(system='mgccl')),
-    'fgaseg': Row('FGAseg from captions', dict(system='fgaseg'), worlds=ALONE, short=dict(size='scenes')),
+    'fgaseg': Row('FGAseg from captions', dict(system='fgaseg', size='scenes'), worlds=ALONE),
     'mgca': Row('MGCA', dict(system='mgca')),
-    'fgaseg-masks': Row('FGAseg with masks', dict(system='fgaseg', supervision='masks'), worlds=ALONE, ceiling=True,
-                        short=dict(size='scenes')),
+    'fgaseg-masks': Row('FGAseg with masks', dict(system='fgaseg', size='scenes', supervision='masks'), worlds=ALONE, ceiling=True),
 }
 
 # %% ../../nbs/systems/22_rows.ipynb #c012
