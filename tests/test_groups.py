@@ -1,4 +1,4 @@
-"GroupViT, PGSeg and FGAseg by the commands: killed and resumed to the last bit, on two processes as on one, evaluated, segmenting."
+"Groups, FGAseg and what masks teach by the commands: resumed to the last bit, on two processes as on one, evaluated, segmenting."
 import json
 import os
 import signal
@@ -23,7 +23,8 @@ BIN, ENV = Path(sys.executable).parent, dict(os.environ, HF_HUB_OFFLINE='1', OMP
 SMALL = ['embed=32', 'heads=2', 'depths=1,1,1', 'group_tokens=6,4,0', 'groups=6,4', 'hidden=32', 'cached_features=64', 'drop_path=0.2',
          'layers=2', 'eyes=own', 'top=5']
 MORE = dict(groupvit=[*SMALL, 'nouns=2'], pgseg=[*SMALL, 'proto_hidden=32', 'text_protos=4', 'nouns=0'],
-            fgaseg=['hidden=16', 'heads=2', 'layers=1', 'window=6', 'pad_len=8', 'texts=4', 'cached_features=64'])
+            fgaseg=['hidden=16', 'heads=2', 'layers=1', 'window=6', 'pad_len=8', 'texts=4', 'cached_features=64'],
+            probe=['cached_features=64'])
 
 def train(name, out, *args, steps=8, batch=8, more=(), start=()):
     command = [*start, BIN/'mgca_train', '--system', name, '--size', 'mini', '--out', out, '--steps', steps, '--batch', batch, '--seed', 3,
@@ -38,7 +39,7 @@ def run(*args, **kw):
 
 def losses(out): return [json.loads(line)['loss'] for line in (out/'log.jsonl').read_text().splitlines()]
 
-@pytest.fixture(scope='module', params=['groupvit', 'pgseg', 'fgaseg'])
+@pytest.fixture(scope='module', params=['groupvit', 'pgseg', 'fgaseg', 'probe'])
 def whole(request, tmp_path_factory): # name, other settings, a run that was left alone
     name, out = request.param, tmp_path_factory.mktemp(request.param)/'whole'
     more = ['microbatches=3'] if name == 'groupvit' else []
@@ -109,7 +110,7 @@ def test_evaluated_and_segments(whole, tmp_path):
     assert p.returncode == 0, p.stderr
     assert np.asarray(Image.open(tmp_path/'o/a.label.png')).shape == (50, 70)
     p = call('mgca_segment', tmp_path/'a.png', '--classes', 'fox', '--model', alone, '--features', 'maskclip', '--out', tmp_path/'o')
-    if kind == 'fgaseg':  # frozen encoders of whatever kind are under it
+    if kind in ('fgaseg', 'probe'):  # frozen encoders of whatever kind are under it
         assert p.returncode == 0, p.stderr
     else:
         assert p.returncode == 1 and 'use decoder' in p.stderr

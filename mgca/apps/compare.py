@@ -7,7 +7,7 @@ __all__ = ['ALL', 'counts_file', 'run_row', 'kept_counts', 'wanted_runs', 'headl
            'check_same', 'mgca_compare', 'main']
 
 # %% ../../nbs/apps/12_compare.ipynb #c004
-import json, multiprocessing, os, resource, time
+import json, multiprocessing, resource, time
 from dataclasses import asdict
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -52,12 +52,14 @@ def run_row(world,  # `World`
     learned = sum(p.numel() for p in system.parameters() if p.requires_grad) if row.settings is not None else 0
     found = {title: judged_units(system, dataset, row.features) for title, dataset in world.sets().items()}
     kept = {f'{title}/{u}': np.concatenate([np.insert(c, 0, i, 0) for i, c in enumerate(some)], 1)
-            for title, (_, counts) in found.items() for u, some in counts.items()}
+            for title, (_, counts, _) in found.items() for u, some in counts.items()}
+    maps = {f'{title}/{i}': m for title, (*_, some) in found.items() for i, m in enumerate(some)}
     out = dict(title=row.title, ceiling=row.ceiling, seconds=round(seconds, 1), parameters=learned, peak_mib=round(peak),
                seconds_image=round(seconds_an_image(system, next(iter(world.sets().values())), row.features), 4),
-               sets={title: said for title, (said, _) in found.items()})
-    with open(make_dir(folder/'counts')/f'{name}-{seed}.npz', 'wb') as f:
-        np.savez_compressed(f, **kept)
+               sets={title: said for title, (said, *_) in found.items()})
+    for kind, arrays in dict(counts=kept, maps=maps).items():
+        with open(make_dir(folder/kind)/f'{name}-{seed}.npz', 'wb') as f:
+            np.savez_compressed(f, **arrays)
     write_json(make_dir(folder/'runs')/f'{name}-{seed}.json', out)
     return out
 
@@ -94,7 +96,7 @@ def run_all(world,  # `World`
            ):       # list of (name, seed) that failed
     "Do what is not there yet"
     todo, started, failed, ctx = wanted_runs(names, seeds, folder), time.time(), [], multiprocessing.get_context('spawn')
-    threads, running, total = max(1, (os.cpu_count() or 1)//jobs), {}, len(todo)
+    threads, running, total = max(1, torch.get_num_threads()//jobs), {}, len(todo)
     try:
         while todo or running:
             while todo and len(running) < jobs:

@@ -71,12 +71,12 @@ def judged_units(system,  # `System`
                  dataset, # evaluation set
                  features='decoder', # or one of the system's `dense_modes`
                  units=UNITS, # what carries a prediction
-                ):        # dict of unit -> dict: miou and boundary_f (0-1), iou by class; dict of unit -> list of `image_counts`
+                ):        # dict of unit -> dict: miou, boundary_f (0-1), iou by class; dict of unit -> `image_counts`; the last unit's maps
     "Every unit on every image, by the rules of `mgca_eval`"
     system, names = remembering(system), dataset.class_names
     def predictor(unit):
         return Predictor(make_segmenter(system, names, PROTOCOLS['native'], features=features, unit=unit)[0], names)
-    predict, counts, edges = {u: predictor(u) for u in units}, {u: [] for u in units}, {u: [] for u in units}
+    predict, counts, edges, maps = {u: predictor(u) for u in units}, {u: [] for u in units}, {u: [] for u in units}, []
     conf = {u: torch.zeros(len(names), len(names) + 1, dtype=torch.long) for u in units}
     for _, _, img, labels in samples(dataset, range(len(dataset))):
         gt = torch.as_tensor(labels).long()
@@ -86,8 +86,9 @@ def judged_units(system,  # `System`
             conf[u] += one
             counts[u].append(image_counts(one))
             edges[u].append(boundary_fscore(pred, gt))
+        maps.append(pred.numpy().astype(np.uint8))
     found = {u: summarise(conf[u], names) for u in units}
-    return {u: dict(miou=r['miou'], boundary_f=float(np.nanmean(edges[u])), iou=r['iou']) for u, r in found.items()}, counts
+    return {u: dict(miou=r['miou'], boundary_f=float(np.nanmean(edges[u])), iou=r['iou']) for u, r in found.items()}, counts, maps
 
 def seconds_an_image(system,  # `System`
                      dataset, # evaluation set

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['PICKS', 'similarity', 'sigmoid_objects', 'gumbel_objects', 'attention_objects', 'own_share', 'farthest_points',
            'affinity', 'refine_centres', 'meta_points', 'pseudo_regions', 'region_shares', 'pseudo_labels',
-           'batch_texts', 'false_negative_mask', 'surely_absent', 'spoken_of', 'sample_positives', 'hard_negatives']
+           'batch_texts', 'false_negative_mask', 'surely_absent', 'spoken_of', 'pick', 'sample_positives',
+           'hard_negatives']
 
 # %% ../../nbs/method/01_correspondence.ipynb #c004
 import torch
@@ -173,19 +174,30 @@ def spoken_of(sim,  # (B,U,X) cosines
 PICKS = 'hard', 'easy', 'random'
 
 @torch.no_grad()
+def pick(hardness, # (...,X) how hard each candidate is, -inf where there is none
+         k=10,     # how many, at most
+         mode='hard', # one of `PICKS`
+        ):         # (...,k) places, (...,k) bool: is there such a candidate?
+    "The hardest, the easiest or any k candidates"
+    if mode not in PICKS:
+        raise UserError(f'unknown choice {mode!r}; use {", ".join(PICKS)}')
+    order = hardness
+    if mode != 'hard':
+        order = -hardness if mode == 'easy' else torch.rand_like(hardness)
+        order = order.masked_fill(hardness.isneginf(), -torch.inf)
+    val, place = order.topk(min(k, order.shape[-1]), dim=-1)
+    return place, ~val.isneginf()
+
+@torch.no_grad()
 def sample_positives(sim, # (B,U,X) cosines of texts with X places, pixels or regions
                      ok,  # (B,U,X) bool candidates
                      k=10, # places an image and text
                      mode='hard', # one of `PICKS`
                     ):    # (K,) image, (K,) text, (K,) place
     "Pseudo-corresponding places of every text"
-    if mode not in PICKS:
-        raise UserError(f'unknown choice of positives {mode!r}; use {", ".join(PICKS)}')
     image, text = ok.any(-1).nonzero(as_tuple=True)
-    s, ok = sim[image, text], ok[image, text]
-    order = {'hard': -s, 'easy': s, 'random': torch.rand_like(s)}[mode]
-    val, place = order.masked_fill(~ok, -torch.inf).topk(min(k, order.shape[1]), dim=1)
-    keep = val > -torch.inf
+    least_alike = (-sim[image, text]).masked_fill(~ok[image, text], -torch.inf)
+    place, keep = pick(least_alike, k, mode)
     return image[:, None].expand_as(place)[keep], text[:, None].expand_as(place)[keep], place[keep]
 
 # %% ../../nbs/method/01_correspondence.ipynb #c041
@@ -193,8 +205,8 @@ def sample_positives(sim, # (B,U,X) cosines of texts with X places, pixels or re
 def hard_negatives(sim,    # (B,U,X) cosines
                    absent, # (B,U,X) bool, from `surely_absent`
                    k=64,   # places a text
+                   mode='hard', # one of `PICKS`; the others are there to compare with
                   ):       # (U,k) places in 0..B*X-1, image after image, the most alike first; -1 where there are no more
     "The hardest negatives of every text in some images; those of a batch are among its parts'"
-    flat = sim.masked_fill(~absent, -torch.inf).transpose(0, 1).flatten(1)
-    val, place = flat.topk(min(k, flat.shape[1]), dim=1)
-    return F.pad(place.masked_fill(val.isneginf(), -1), (0, k - place.shape[1]), value=-1)
+    place, there = pick(sim.masked_fill(~absent, -torch.inf).transpose(0, 1).flatten(1), k, mode)
+    return F.pad(place.masked_fill(~there, -1), (0, k - place.shape[1]), value=-1)

@@ -9,7 +9,7 @@ __all__ = ['region_rows', 'region_loss', 'claims_of', 'pixel_rows', 'values_at',
 import torch
 import torch.nn.functional as F
 from .correspondence import (
-    hard_negatives, pseudo_labels, pseudo_regions, region_shares, sample_positives, spoken_of, surely_absent)
+    hard_negatives, pick, pseudo_labels, pseudo_regions, region_shares, sample_positives, spoken_of, surely_absent)
 from .losses import both_ways, contrast, is_text, masked_pool
 
 # %% ../../nbs/method/03_fine_levels.ipynb #c038
@@ -26,10 +26,11 @@ def region_loss(sim,    # (K,U) cosines of the regions of all images with all te
                 claims, # (K,) from `claims_of`
                 scale,  # scalar
                 k_n,    # hardest negatives, in both directions; 0 takes all
+                mode='hard', # or easy or random negatives, to compare with
                ):       # scalar
     "Claimed regions against the hardest texts, texts against the hardest regions"
     pos = is_text(label, sim.shape[1])
-    return both_ways(sim, pos, scale, ignore, k_n, pos/claims.clamp(min=1)[:, None])
+    return both_ways(sim, pos, scale, ignore, k_n, pos/claims.clamp(min=1)[:, None], mode)
 
 # %% ../../nbs/method/03_fine_levels.ipynb #c036
 def claims_of(label, # (B,R) text that claims each region, -1 for none
@@ -54,9 +55,11 @@ def values_at(sim,   # (B,U,N) cosines
     return sim.transpose(0, 1).flatten(1).gather(1, place.clamp(min=0)).masked_fill(place < 0, -torch.inf)[None]
 
 def hardest_of_batch(worst, # (P,U,k) from `values_at`, of P parts of the batch
+                     mode='hard', # as they were picked
                     ):    # (1,U,k) the k hardest of each text
     "From the hardest pixels of each part to those of the batch"
-    return worst.transpose(0, 1).flatten(1).topk(worst.shape[-1], dim=1).values[None]
+    flat = worst.transpose(0, 1).flatten(1)
+    return flat.gather(1, pick(flat, worst.shape[-1], mode)[0])[None]
 
 # %% ../../nbs/method/03_fine_levels.ipynb #n201
 def pixel_loss(sim,    # (K,U) from `pixel_rows`
@@ -65,16 +68,17 @@ def pixel_loss(sim,    # (K,U) from `pixel_rows`
                worst,  # (P,U,k) from `values_at`, of P parts of the batch; the k hardest of each text count
                scale,  # scalar
                k_n,    # hardest texts of a pixel
+               mode='hard', # or easy or random negatives, to compare with
               ):       # scalar
     "Pixels against the k_n hardest texts, texts against the k hardest pixels of the batch"
     if not len(sim):
         return sim.sum()
-    worst = hardest_of_batch(worst)[0]
+    worst = hardest_of_batch(worst, mode)[0]
     none = worst.isneginf()
     pos = is_text(label, sim.shape[1])
     texts_find = contrast(torch.cat([sim.T, worst.masked_fill(none, 0)], 1), torch.cat([pos.T, torch.zeros_like(none)], 1),
                           scale, torch.cat([~pos.T, none], 1))
-    return .5*(contrast(sim, pos, scale, ignore, k_n) + texts_find)
+    return .5*(contrast(sim, pos, scale, ignore, k_n, mode=mode) + texts_find)
 
 # %% ../../nbs/method/03_fine_levels.ipynb #c044
 @torch.no_grad()
@@ -84,7 +88,7 @@ def fine_labels(emb,   # (B,D,H,W) float32
                 share, # (B,U,N) from `own_share`
                 pos,   # (B,U) bool
                 false_neg, # (B,U) bool, from `false_negative_mask`
-                cfg,   # with regions, rho_pos, rho_neg, spoken, k_pos, k_pix, hard
+                cfg,   # with regions, rho_pos, rho_neg, spoken, k_pos, k_pix, hard, negatives
                 memory=None, # `SeenPlaces`, which knows what `spoken=2` takes away before texts are compared
                ):      # dict: what `region_rows` and `pixel_rows` need, and what is then known of each row
     "Pseudo labels of the region and pixel levels"
@@ -100,4 +104,4 @@ def fine_labels(emb,   # (B,D,H,W) float32
     absent = surely_absent(share, pos, false_neg, cfg.rho_neg)
     image, of_pixel, pixel = sample_positives(sim, claimed, cfg.k_pos, cfg.hard)
     return dict(A=A, regions=(label.flatten(), not_absent.flatten(0, 1), claims_of(label, len(text_emb)).flatten()),
-                at=(image, pixel), pixels=(of_pixel, ~absent[image, :, pixel]), worst=hard_negatives(sim, absent, cfg.k_pix))
+                at=(image, pixel), pixels=(of_pixel, ~absent[image, :, pixel]), worst=hard_negatives(sim, absent, cfg.k_pix, cfg.negatives))

@@ -12,7 +12,7 @@ import math
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from .correspondence import false_negative_mask, gumbel_objects
+from .correspondence import false_negative_mask, gumbel_objects, pick
 
 # %% ../../nbs/method/02_losses.ipynb #c007
 LOG_LIMIT = math.log(100)  # CLIP's
@@ -49,13 +49,14 @@ def contrast(sim,   # (A,U) cosines of anchors and candidates
              ignore=None, # (A,U) bool, neither positive nor negative
              k=0,   # hardest negatives an anchor; 0 takes all
              weight=None, # (A,U) weights of the positives; all equal when None
+             mode='hard', # or easy or random negatives, to compare with
             ):      # scalar, weighted mean over all positives
     "Multi-positive InfoNCE with top-k hard negatives"
     logits = scale*sim
     out = pos if ignore is None else pos | ignore
     neg = logits.masked_fill(out, -torch.inf)
     if k and k < neg.shape[1]:
-        neg = neg.topk(k, dim=1).values
+        neg = neg.gather(1, pick(neg, k, mode)[0])
     lse = neg.logsumexp(1, keepdim=True).clamp(min=-1e4)
     loss = F.softplus(lse - logits)
     w = pos.to(loss) if weight is None else pos*weight
@@ -68,12 +69,13 @@ def both_ways(sim, # (A,U)
               ignore=None, # (A,U) bool
               k=0, # hardest negatives; 0 takes all
               weight=None, # (A,U) weights of the positives
+              mode='hard', # which negatives, one of `PICKS`
              ):    # scalar
     "Mean of the contrast of rows and of columns"
     def turn(x):
         return None if x is None else x.T
-    rows = contrast(sim, pos, scale, ignore, k, weight)
-    columns = contrast(sim.T, pos.T, scale, turn(ignore), k, turn(weight))
+    rows = contrast(sim, pos, scale, ignore, k, weight, mode)
+    columns = contrast(sim.T, pos.T, scale, turn(ignore), k, turn(weight), mode)
     return .5*(rows + columns)
 
 # %% ../../nbs/method/02_losses.ipynb #c017

@@ -24,7 +24,7 @@ from ..method.grains import SeenPlaces, grain_scores, some_places
 from ..method.losses import LogitScales, distillation_rows
 from ..method.units import unit_scores
 from .config import TrainConfig
-from .system import System
+from .system import System, whole_captions
 
 # %% ../../nbs/systems/02_grounding.ipynb #n106
 @dataclass
@@ -33,9 +33,11 @@ class GroundingConfig(TrainConfig):
     scales:tuple = (1,)      # upsampling of each decoder layer
     kernel:int = 3           # side of the decoder's convolutions, odd; 1 looks at no neighbours and costs a ninth
     unfreeze:float = 0.      # share of the steps after which the copy of a CLIP's last block trains, too
+    read:str = 'nouns'       # what is contrasted: a caption's nouns, or its sentences as they stand
     kappa:float = .9         # texts more alike than this are never negatives of each other
     w_distill:float = 0.     # weight of what the encoder's own classifier knew, for encoders that have one, such as lite
     RANGES: ClassVar = dict(scales=(1, 8, 16), kernel=(1, 9), unfreeze=(0, 1), kappa=(-1, 1), w_distill=(0, 1e6))
+    CHOICES: ClassVar = dict(read=('nouns', 'sentences'))
 
 # %% ../../nbs/systems/02_grounding.ipynb #n107
 class Grounding(System):
@@ -107,18 +109,17 @@ def embed_texts(self:Grounding,
 @patch
 def reader(self:Grounding,
            captions, # list of strings
-          ):         # `NounLexicon`, a function caption -> list of nouns
-    "Nouns learned from how words stand in these captions"
-    return NounLexicon.fit(captions)
+          ):         # `NounLexicon`, a function caption -> list of nouns; or `whole_captions`
+    "Nouns learned from how words stand in these captions, or whole sentences"
+    return NounLexicon.fit(captions) if self.cfg.read == 'nouns' else whole_captions
 
 @patch
 def meet(self:Grounding,
          reader, # of the training data
         ):       # None
     "Frequent nouns are kept, where the adaptive unit may need words for a background"
-    common = getattr(reader, 'common', ())
-    if self.memory is not None and common:
-        self.memory.keep_words(self.encode_text(common[:len(self.memory.words)]))
+    if self.memory is not None and getattr(reader, 'common', ()):
+        self.memory.keep_words(self.encode_text(reader.common[:len(self.memory.words)]))
 
 @patch
 def frozen(self:Grounding,
@@ -147,9 +148,8 @@ def stage(self:Grounding,
           progress, # share of the run done, 0-1
          ):         # list of parameters that rest
     "A CLIP's last block rests until `unfreeze`"
-    block = getattr(getattr(self.decoder.ends, 'tail', None), 'block', None)
-    rests = block is not None and progress < self.cfg.unfreeze
-    return [p for p in block.parameters() if p.requires_grad] if rests else []
+    block = next((m.block for m in self.decoder.modules() if hasattr(m, 'block')), None)
+    return [p for p in block.parameters() if p.requires_grad] if block is not None and progress < self.cfg.unfreeze else []
 
 @patch
 def loss(self:Grounding,

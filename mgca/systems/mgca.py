@@ -26,6 +26,7 @@ class MGCAConfig(ObjectConfig):
     k_pos:int = 10           # positive pixels an image and text
     k_pix:int = 64           # hardest pixels of the batch a positive pixel is contrasted with
     hard:str = 'random'      # which positive pixels: hard, easy or random
+    negatives:str = 'hard'   # which negatives of the fine levels; easy and random ones are there to compare with
     rho_pos:float = .6       # least share of a region (or pixel) a text must win to claim it
     rho_neg:float = .1       # share below which a text is absent from a place of its own image
     spoken:int = 0           # 1 leaves places unclaimed that a text of another caption fits better than all own ones; 2 less their offsets
@@ -33,7 +34,7 @@ class MGCAConfig(ObjectConfig):
     centre_own:int = 0       # 1 compares each text with its own mean over the image in that competition
     RANGES: ClassVar = dict(w_reg=(0, 1e6), w_pix=(0, 1e6), levels_after=(0, 1), regions=(1, 4096), k_n=(0, 10**6), k_pos=(1, 10**5),
                             k_pix=(1, 10**5), rho_pos=(0, 1), rho_neg=(0, 1), spoken=(0, 2), tau_own=(1e-4, 100.), centre_own=(0, 1))
-    CHOICES: ClassVar = dict(hard=PICKS)
+    CHOICES: ClassVar = dict(hard=PICKS, negatives=PICKS)
 
 # %% ../../nbs/systems/04_mgca.ipynb #n102
 class MGCA(ObjectLevel):
@@ -99,9 +100,9 @@ def loss(self:MGCA,
         return losses
     regions = [gather(out[k]) for k in ('region', 'region_label', 'region_ignore', 'region_claims')]
     pixels = [gather(out[k]) for k in ('pixel', 'pixel_label', 'pixel_ignore')]
-    worst = gather(hardest_of_batch(out['worst']))  # all that other processes need of these
-    losses[self.region_name] = self.fade*cfg.w_reg*region_loss(*regions, self.logit_scales('region'), cfg.k_n)
-    losses['pixel'] = self.fade*cfg.w_pix*pixel_loss(*pixels, worst, self.logit_scales('pixel'), cfg.k_n)
+    worst = gather(hardest_of_batch(out['worst'], cfg.negatives))  # all that other processes need of these
+    losses[self.region_name] = self.fade*cfg.w_reg*region_loss(*regions, self.logit_scales('region'), cfg.k_n, cfg.negatives)
+    losses['pixel'] = self.fade*cfg.w_pix*pixel_loss(*pixels, worst, self.logit_scales('pixel'), cfg.k_n, cfg.negatives)
     return losses
 
 # %% ../../nbs/systems/04_mgca.ipynb #n141
