@@ -56,7 +56,7 @@ class Segmenter:
         self.size, self.stride = size or model.dense_size, stride or (window and max(1, window//2))
         self.class_names = list(class_names)
         if len(self.class_names) > 65535:
-            raise UserError(f'{len(class_names)} classes, and label maps of 16 bits hold 65535; ask for fewer at a time')
+            raise UserError(f'{len(class_names)} classes, but label maps of 16 bits hold 65535; ask for fewer at once')
         self.text = model.encode_text(self.class_names + self.words, prompts)
         if background == 'captions':
             self.text = torch.cat([self.text, model.memory.other_words(self.text)])
