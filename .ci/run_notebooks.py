@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 from nbclient import NotebookClient
 from PIL import Image
 
@@ -36,7 +37,12 @@ def packed(picture, # PIL image
     if kind == 'jpeg':
         picture.save(buf, 'JPEG', quality=76, optimize=True, progressive=True)
     else:
-        picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(buf, 'PNG', optimize=True)
+        colours, at, many = np.unique(np.asarray(picture).reshape(-1, 3), axis=0, return_inverse=True, return_counts=True)
+        kept = colours[many.argsort()[:-COLOURS - 1:-1]].astype(int)  # areas keep their colour, however pale
+        nearest = np.stack([((colours - k)**2).sum(1) for k in kept]).argmin(0).astype(np.uint8)
+        few = Image.fromarray(nearest[at.ravel()].reshape(picture.height, picture.width))
+        few.putpalette(kept.astype(np.uint8).tobytes())
+        few.save(buf, 'PNG', optimize=True)
     return base64.b64encode(buf.getvalue()).decode() + '\n'
 
 def shrink(data, # outputs of a cell by kind; changed in place

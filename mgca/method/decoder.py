@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from ..encoders.readings import to_map
 from ..encoders.clip import check_images
 
-# %% ../../nbs/method/00_decoder.ipynb #c007
+# %% ../../nbs/method/00_decoder.ipynb #c007a
 class GatedConv(nn.Module):
     "A gated convolution of TCL; zero at the start"
     def __init__(self,
@@ -31,6 +31,7 @@ class GatedConv(nn.Module):
         "What is added to u"
         return torch.tanh(self.gate)*self.conv(F.gelu(channel_norm(self.norm, u)))
 
+# %% ../../nbs/method/00_decoder.ipynb #c007
 def channel_norm(norm, # LayerNorm(W)
                  u,    # (B,W,h,w)
                 ):     # (B,W,h,w)

@@ -49,7 +49,7 @@ def find_units(emb,      # (B,D,H,W) pixel embeddings
                steps=10, # refinement rounds
                tau=.05,  # affinity temperature
                merge=.6, # merge units while their centred cosine exceeds this; above 1 never
-               most=4096, # pixels the meta-points are looked for among; a larger map is averaged down to about that many
+               most=4096, # pixels among which meta-points are looked for; a larger map is averaged down to about these
               ):         # (B,N,M) affinity, rows sum to one; (B,M) bool of units in use
     "The adaptive semantic units of an image; time and memory linear in its pixels"
     x, size = centred(emb), torch.tensor(emb.shape[-2:])

@@ -25,15 +25,14 @@ from .sharpen import one_background, refined
 # %% ../../nbs/segment/05_segmenter.ipynb #c034
 class Segmenter:
     "A model, a list of classes and the choices of inference"
-    read = None # function (cosines (B,C,h,w), cosines of the mean embedding (B,C)) -> scores; the system's own rule when None
+    read = None # (cosines (B,C,h,w), cosines of the mean embedding (B,C)) -> scores; the system's own rule when None
     batch = 1   # photos of one working size, or windows, that are scored at once
-
     def __init__(self,
                  model:System, # from `load_model`
                  class_names:Sequence[str], # C names, synonyms as 'tv|television'
                  unit:str='adaptive', # 'pixel', 'group' or 'adaptive'
                  features:str='decoder', # 'decoder', or one of the system's `dense_modes`
-                 background:Sequence[str]|float|str|None=None, # words, a threshold in [0,1] on masks, 'tcl', 'captions' or 'auto'
+                 background:Sequence[str]|float|str|None=None, # words, threshold in [0,1], 'tcl', 'captions' or 'auto'
                  refine:str='auto', # none, guided, pamr, sharp, or what the system's adaptive unit was made for
                  size:int|None=None, # short side given to the encoder; its own when None
                  window:int|None=None, # side of the sliding window in pixels; None for the whole image (TCL: 448)
@@ -41,8 +40,8 @@ class Segmenter:
                  kp:float=0.,  # weight of the frozen encoder's own masks in [0,1] (TCL: 0.3)
                  scales:Sequence[float]=(1.,), # short sides to average over, as multiples of `size`
                  flip:bool=False, # average with the mirrored image, too
-                 prompts:str|Sequence[str]|None=None, # key of `PROMPTS` or sentences with '{}'; the system's own when None
-                 meta_points:int|None=None, # the most units an image can have, where they are made of them; the system's own when None
+                 prompts:str|Sequence[str]|None=None, # key of `PROMPTS`, sentences with '{}'; the system's when None
+                 meta_points:int|None=None, # the most units an image can have; the system's own when None
                 ):
         store_attr()
         check_choices(self)
@@ -52,18 +51,19 @@ class Segmenter:
         self.auto = model.background if own and has_words(model) else 'tcl'  # what background='auto' stands for
         background = self.background = self.auto if background == 'auto' else background
         self.words = list(background) if isinstance(background, (list, tuple)) else []
-        self.threshold = None if self.words else {'tcl': .4 if refine == 'pamr' else .5, 'captions': .4}.get(background, background)
+        known = {'tcl': .4 if refine == 'pamr' else .5, 'captions': .4}
+        self.threshold = None if self.words else known.get(background, background)
         self.size, self.stride = size or model.dense_size, stride or (window and max(1, window//2))
         self.class_names = list(class_names)
         if len(self.class_names) > 65535:
-            raise UserError(f'{len(self.class_names)} classes, and label maps of 16 bits hold 65535; ask for fewer at a time')
+            raise UserError(f'{len(class_names)} classes, but label maps of 16 bits hold 65535; ask for fewer at once')
         self.text = model.encode_text(self.class_names + self.words, prompts)
         if background == 'captions':
             self.text = torch.cat([self.text, model.memory.other_words(self.text)])
         if kp:  # a system without such masks says so now
-            model.prior_scores(torch.zeros(1, 3, model.image_size, model.image_size, device=self.text.device), self.text[:1])
+            model.prior_scores(self.text.new_zeros(1, 3, *[model.image_size]*2), self.text[:1])
 
-# %% ../../nbs/segment/05_segmenter.ipynb #c037
+# %% ../../nbs/segment/05_segmenter.ipynb #c037a
 @patch
 @torch.no_grad()
 def batch_scores(self:Segmenter,
@@ -80,6 +80,7 @@ def batch_scores(self:Segmenter,
         s = s.lerp(F.interpolate(prior, s.shape[-2:], mode='bilinear', align_corners=False), self.kp)
     return s.float(), units
 
+# %% ../../nbs/segment/05_segmenter.ipynb #c037
 @patch
 def window_scores(self:Segmenter,
                   x, # (1,3,h,w) one window in [0,1]
@@ -110,7 +111,7 @@ def check_work(self:Segmenter,
     for scale in self.scales:
         check_pieces(self.view_size(h, w, scale), self.window, self.stride, self.model.stride)
 
-# %% ../../nbs/segment/05_segmenter.ipynb #c040
+# %% ../../nbs/segment/05_segmenter.ipynb #c040a
 @patch
 def look(self:Segmenter,
          x, # (B,3,h,w) one view of B photos
@@ -122,11 +123,12 @@ def look(self:Segmenter,
     found = [slide(photo, score, self.window, self.stride, self.batch) for photo in x.split(1)]
     return [torch.stack(t) if len(t) > 1 else t[0][None] for t in zip(*found)]
 
+# %% ../../nbs/segment/05_segmenter.ipynb #c040
 @patch
 @torch.no_grad()
 def view_scores(self:Segmenter,
                 imgs, # list of B (H,W,3) uint8 whose working size is the same
-               ):     # (B,C,h,w) mask probabilities, background words after the classes; (B,h,w) units of the first view
+               ):     # (B,C,h,w) mask probabilities, background words last; (B,h,w) units of the first view
     "Scores of all windows and views"
     self.check_work(*imgs[0].shape[:2])
     size, mirrors = self.view_size(*imgs[0].shape[:2]), (False, True) if self.flip else (False,)
@@ -143,7 +145,7 @@ def view_scores(self:Segmenter,
                 add_resized(t, one)
     return total.div_(views), units
 
-# %% ../../nbs/segment/05_segmenter.ipynb #n113
+# %% ../../nbs/segment/05_segmenter.ipynb #n113a
 @patch
 def scores(self:Segmenter,
            img, # (H,W,3) uint8
@@ -151,6 +153,7 @@ def scores(self:Segmenter,
     "Scores of one photo"
     return tuple(t[0] for t in self.view_scores([img]))
 
+# %% ../../nbs/segment/05_segmenter.ipynb #n113b
 @patch
 def decide(self:Segmenter,
            img,   # (H,W,3) uint8
@@ -170,6 +173,7 @@ def decide(self:Segmenter,
         labels[ys, xs] = label.numpy()
     return Segmentation(img, labels, s[:n].cpu(), units.cpu().numpy(), self.class_names)
 
+# %% ../../nbs/segment/05_segmenter.ipynb #n113
 @patch
 def __call__(self:Segmenter,
              img:Photo, # anything `read_image` takes
