@@ -22,13 +22,14 @@ def skipped(slow, # run cells flagged slow?
            ):     # pattern of the cells that are left as they are
     return re.compile(rf'^#\| *({"" if slow else "slow|"}cuda|net|eval: *false)\b', re.M)
 
-COLOURS = 64 # of a drawing; it has more only where lines are smoothed
+COLOURS = 256 # of a palette; a drawing has more only where lines are smoothed
+AREAS = 64 # colours that fill nine tenths of a drawing
 
 def is_photo(picture, # PIL image in RGB
             ):        # bool
-    "Are the commonest colours less than nine tenths of the picture?"
+    "Do the commonest colours fill less than nine tenths of the picture?"
     counts = sorted((n for n, _ in picture.getcolors(picture.width*picture.height)), reverse=True)
-    return sum(counts[:COLOURS]) < .9*sum(counts)
+    return sum(counts[:AREAS]) < .9*sum(counts)
 
 def packed(picture, # PIL image
            kind,    # 'jpeg' or 'png'

@@ -53,7 +53,7 @@ def own_share(sim, # (B,U,N) cosines
     "Each pixel's split among its image's own texts"
     if centre:
         sim = sim - sim.mean(-1, keepdim=True)
-    other = ~pos[..., None] & pos.any(1)[:, None, None]  # an image without texts would be all -inf, and its gradient nan
+    other = ~pos[..., None] & pos.any(1)[:, None, None]  # without texts all would be -inf, and the gradient nan
     return (sim/tau).masked_fill(other, -torch.inf).softmax(1)*pos[..., None]
 
 # %% ../../nbs/method/01_correspondence.ipynb #c018
@@ -206,7 +206,7 @@ def hard_negatives(sim,    # (B,U,X) cosines
                    absent, # (B,U,X) bool, from `surely_absent`
                    k=64,   # places a text
                    mode='hard', # one of `PICKS`; the others are there to compare with
-                  ):       # (U,k) places in 0..B*X-1, image after image, the most alike first; -1 where there are no more
+                  ):       # (U,k) places in 0..B*X-1, image after image, the most alike first; -1 for none
     "The hardest negatives of every text in some images; those of a batch are among its parts'"
     place, there = pick(sim.masked_fill(~absent, -torch.inf).transpose(0, 1).flatten(1), k, mode)
     return F.pad(place.masked_fill(~there, -1), (0, k - place.shape[1]), value=-1)

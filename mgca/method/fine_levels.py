@@ -76,8 +76,8 @@ def pixel_loss(sim,    # (K,U) from `pixel_rows`
     worst = hardest_of_batch(worst, mode)[0]
     none = worst.isneginf()
     pos = is_text(label, sim.shape[1])
-    texts_find = contrast(torch.cat([sim.T, worst.masked_fill(none, 0)], 1), torch.cat([pos.T, torch.zeros_like(none)], 1),
-                          scale, torch.cat([~pos.T, none], 1))
+    candidates, right = torch.cat([sim.T, worst.masked_fill(none, 0)], 1), torch.cat([pos.T, torch.zeros_like(none)], 1)
+    texts_find = contrast(candidates, right, scale, torch.cat([~pos.T, none], 1))
     return .5*(contrast(sim, pos, scale, ignore, k_n, mode=mode) + texts_find)
 
 # %% ../../nbs/method/03_fine_levels.ipynb #c044
@@ -103,5 +103,6 @@ def fine_labels(emb,   # (B,D,H,W) float32
     not_absent = ~surely_absent(won, pos, false_neg, cfg.rho_neg).transpose(1, 2)
     absent = surely_absent(share, pos, false_neg, cfg.rho_neg)
     image, of_pixel, pixel = sample_positives(sim, claimed, cfg.k_pos, cfg.hard)
-    return dict(A=A, regions=(label.flatten(), not_absent.flatten(0, 1), claims_of(label, len(text_emb)).flatten()),
-                at=(image, pixel), pixels=(of_pixel, ~absent[image, :, pixel]), worst=hard_negatives(sim, absent, cfg.k_pix, cfg.negatives))
+    regions = label.flatten(), not_absent.flatten(0, 1), claims_of(label, len(text_emb)).flatten()
+    return dict(A=A, regions=regions, at=(image, pixel), pixels=(of_pixel, ~absent[image, :, pixel]),
+                worst=hard_negatives(sim, absent, cfg.k_pix, cfg.negatives))

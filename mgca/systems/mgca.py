@@ -11,7 +11,8 @@ from typing import ClassVar
 from fastcore.basics import patch
 from ..core.base import UserError
 from ..method.correspondence import PICKS, own_share
-from ..method.fine_levels import fine_labels, hardest_of_batch, pixel_loss, pixel_rows, region_loss, region_rows, values_at
+from ..method.fine_levels import (
+    fine_labels, hardest_of_batch, pixel_loss, pixel_rows, region_loss, region_rows, values_at)
 from .coarse import ObjectConfig, ObjectLevel
 
 # %% ../../nbs/systems/04_mgca.ipynb #n101
@@ -29,11 +30,12 @@ class MGCAConfig(ObjectConfig):
     negatives:str = 'hard'   # which negatives of the fine levels; easy and random ones are there to compare with
     rho_pos:float = .6       # least share of a region (or pixel) a text must win to claim it
     rho_neg:float = .1       # share below which a text is absent from a place of its own image
-    spoken:int = 0           # 1 leaves places unclaimed that a text of another caption fits better than all own ones; 2 less their offsets
+    spoken:int = 0           # 1 leaves unclaimed what another caption's text fits better than all own; 2 less offsets
     tau_own:float = .05      # temperature of the competition among a caption's own texts
     centre_own:int = 0       # 1 compares each text with its own mean over the image in that competition
-    RANGES: ClassVar = dict(w_reg=(0, 1e6), w_pix=(0, 1e6), levels_after=(0, 1), regions=(1, 4096), k_n=(0, 10**6), k_pos=(1, 10**5),
-                            k_pix=(1, 10**5), rho_pos=(0, 1), rho_neg=(0, 1), spoken=(0, 2), tau_own=(1e-4, 100.), centre_own=(0, 1))
+    RANGES: ClassVar = dict(w_reg=(0, 1e6), w_pix=(0, 1e6), levels_after=(0, 1), regions=(1, 4096), k_n=(0, 10**6),
+                            k_pos=(1, 10**5), k_pix=(1, 10**5), rho_pos=(0, 1), rho_neg=(0, 1), spoken=(0, 2),
+                            tau_own=(1e-4, 100.), centre_own=(0, 1))
     CHOICES: ClassVar = dict(hard=PICKS, negatives=PICKS)
 
 # %% ../../nbs/systems/04_mgca.ipynb #n102
@@ -48,7 +50,8 @@ class MGCA(ObjectLevel):
         "What this encoder cannot do"
         super().check_settings()
         if self.cfg.spoken == 2 and not hasattr(self.enc, 'grains'):
-            raise UserError('spoken=2 needs offsets, and only encoders with grains, such as lite, have some; here use spoken=1')
+            raise UserError('spoken=2 needs offsets, and only encoders with grains, such as lite, have some; '
+                            'here use spoken=1')
 
 # %% ../../nbs/systems/04_mgca.ipynb #n104
 @patch
@@ -101,8 +104,9 @@ def loss(self:MGCA,
     regions = [gather(out[k]) for k in ('region', 'region_label', 'region_ignore', 'region_claims')]
     pixels = [gather(out[k]) for k in ('pixel', 'pixel_label', 'pixel_ignore')]
     worst = gather(hardest_of_batch(out['worst'], cfg.negatives))  # all that other processes need of these
-    losses[self.region_name] = self.fade*cfg.w_reg*region_loss(*regions, self.logit_scales('region'), cfg.k_n, cfg.negatives)
-    losses['pixel'] = self.fade*cfg.w_pix*pixel_loss(*pixels, worst, self.logit_scales('pixel'), cfg.k_n, cfg.negatives)
+    scales, how = self.logit_scales, (cfg.k_n, cfg.negatives)
+    losses[self.region_name] = self.fade*cfg.w_reg*region_loss(*regions, scales('region'), *how)
+    losses['pixel'] = self.fade*cfg.w_pix*pixel_loss(*pixels, worst, scales('pixel'), *how)
     return losses
 
 # %% ../../nbs/systems/04_mgca.ipynb #n141
