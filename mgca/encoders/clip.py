@@ -15,6 +15,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from fastcore.basics import patch, store_attr
 from ..core.base import PRECISIONS, UserError, autocast_for
+from .plain_clip import VisionTower
 from .readings import ClipTail, TimmTail, any_size, embed_patches, timm_tokens, to_map
 
 # %% ../../nbs/encoders/02_clip.ipynb #n021
@@ -31,6 +32,8 @@ PLAIN = 'timm.models.vision_transformer:VisionTransformer', 'timm.models.eva:Eva
 def why_not_dense(visual, # image tower of an open_clip model
                  ):       # None, or the reason in words
     "What stands in the way of dense features"
+    if isinstance(visual, VisionTower):
+        return None
     if is_a(visual, OWN_VIT):
         if hasattr(visual.transformer.resblocks[-1], 'ln_attn'):
             return 'its blocks are a custom kind'

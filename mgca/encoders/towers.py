@@ -8,7 +8,7 @@ __all__ = ['NORMS', 'expand_token_rows', 'quiet', 'load_tiny', 'make_tokenizer',
            'own_copy', 'load_encoder', 'read_encoder']
 
 # %% ../../nbs/encoders/04_towers.ipynb #c004
-import copy, logging, os, warnings
+import copy, json, logging, os, warnings
 from contextlib import contextmanager
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from ..core.base import UserError, asset_path
 from .clip import MEAN, STD, ClipEncoder
 from .lite import LiteEncoder
+from .plain_clip import CLIP, byte_pairs
 
 # %% ../../nbs/encoders/04_towers.ipynb #c054
 def expand_token_rows(rows,  # (V,W) trained rows
@@ -44,16 +45,13 @@ def quiet(): # context manager
 @torch.random.fork_rng(devices=[])
 def load_tiny(path=None, # a .safetensors written by `save_tiny`; the packaged one when None
              ):          # `ClipEncoder`
-    "The packaged tiny CLIP, built by open_clip"
-    import open_clip
-    open_clip.add_model_config(asset_path('mgca-tiny.json'))
-    with quiet():
-        model = open_clip.create_model('mgca-tiny')  # its weights follow in a moment
+    "The packaged tiny CLIP"
+    model = CLIP(**json.loads(asset_path('mgca-tiny.json').read_text()))
     state = {k: v.float() for k, v in load_file(path or asset_path('mgca-tiny.safetensors')).items()}
     ids = state.pop('token_ids')
     state['token_embedding.weight'] = expand_token_rows(state['token_embedding.weight'], ids)
     model.load_state_dict(state)
-    return ClipEncoder(model, partial(make_tokenizer, 'mgca-tiny'), 'tiny', prompts='scene')
+    return ClipEncoder(model, partial(byte_pairs, model.context_length), 'tiny', prompts='scene')
 
 @cache
 def make_tokenizer(arch, # name of an open_clip model
