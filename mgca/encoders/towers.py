@@ -8,16 +8,17 @@ __all__ = ['NORMS', 'expand_token_rows', 'quiet', 'load_tiny', 'make_tokenizer',
            'own_copy', 'load_encoder', 'read_encoder']
 
 # %% ../../nbs/encoders/04_towers.ipynb #c004
-import copy, logging, os, warnings
+import copy, json, logging, os, warnings
 from contextlib import contextmanager
 from functools import cache, lru_cache, partial
 from pathlib import Path
-import open_clip, open_clip.constants, open_clip.pretrained, torch
+import torch
 import torch.nn as nn
 from safetensors.torch import load_file
 from ..core.base import UserError, asset_path
-from .clip import ClipEncoder
+from .clip import MEAN, STD, ClipEncoder
 from .lite import LiteEncoder
+from .plain_clip import CLIP, byte_pairs
 
 # %% ../../nbs/encoders/04_towers.ipynb #c054
 def expand_token_rows(rows,  # (V,W) trained rows
@@ -44,20 +45,19 @@ def quiet(): # context manager
 @torch.random.fork_rng(devices=[])
 def load_tiny(path=None, # a .safetensors written by `save_tiny`; the packaged one when None
              ):          # `ClipEncoder`
-    "The packaged tiny CLIP, built by open_clip"
-    open_clip.add_model_config(asset_path('mgca-tiny.json'))
-    with quiet():
-        model = open_clip.create_model('mgca-tiny')  # its weights follow in a moment
+    "The packaged tiny CLIP"
+    model = CLIP(**json.loads(asset_path('mgca-tiny.json').read_text()))
     state = {k: v.float() for k, v in load_file(path or asset_path('mgca-tiny.safetensors')).items()}
     ids = state.pop('token_ids')
     state['token_embedding.weight'] = expand_token_rows(state['token_embedding.weight'], ids)
     model.load_state_dict(state)
-    return ClipEncoder(model, partial(make_tokenizer, 'mgca-tiny'), 'tiny', prompts='scene')
+    return ClipEncoder(model, partial(byte_pairs, model.context_length), 'tiny', prompts='scene')
 
 @cache
 def make_tokenizer(arch, # name of an open_clip model
                   ):     # sentences -> token ids
     "An open_clip model's tokenizer, made once; some live on a hub"
+    import open_clip
     try:
         return open_clip.get_tokenizer(arch)
     except Exception as e:  # the hub's client has many kinds
@@ -66,8 +66,8 @@ def make_tokenizer(arch, # name of an open_clip model
 
 # %% ../../nbs/encoders/04_towers.ipynb #c057
 NORMS = {'half': ((.5,)*3, (.5,)*3),
-         'clip': (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD),
-         'imagenet': (open_clip.constants.IMAGENET_MEAN, open_clip.constants.IMAGENET_STD)}
+         'clip': (MEAN, STD),
+         'imagenet': ((.485, .456, .406), (.229, .224, .225))}
 
 def checkpoint_path(tag, # what stands after the model's name
                    ):    # the path, or the tag itself when it names pretrained weights
@@ -102,6 +102,7 @@ def where_to_get(arch, # name of an open_clip model
 def parts_on_a_hub(arch, # name of an open_clip model
                   ):     # advice in words, '' when open_clip has all of it
     "A text side that open_clip takes from a hub"
+    import open_clip
     cfg = open_clip.get_model_config(arch)['text_cfg']
     parts = sorted({cfg[k] for k in ('hf_model_name', 'hf_tokenizer_name') if k in cfg})
     if not parts:
@@ -113,6 +114,7 @@ def weights_online(arch, # name of an open_clip model
                    tag,  # name of its weights
                   ):     # advice in words
     "Where a file of weights is, and what to call it here"
+    import open_clip
     cfg = open_clip.pretrained.get_pretrained_cfg(arch, tag)
     if cfg.get('quick_gelu') and f'{arch}-quickgelu' in open_clip.list_models():
         arch += '-quickgelu'  # a file does not say which activation it was trained with
@@ -125,6 +127,7 @@ def weights_config(arch, # name of an open_clip model
                    weights, # tag, file, or None
                   ):     # dict, maybe with quick_gelu, mean, std
     "What open_clip knows of these weights; of a file, the normalisation that all weights of the architecture share"
+    import open_clip
     if ':' in arch or weights is None:
         return {}
     if open_clip.pretrained.is_pretrained_cfg(arch, weights):
@@ -136,6 +139,7 @@ def weights_config(arch, # name of an open_clip model
 def find_weights(name, # as in `load_open_clip`
                 ):     # model name, tag ('' for none), what open_clip calls pretrained (None for random weights)
     "A name taken apart; what open_clip does not have is said before anything is built"
+    import open_clip
     arch, tag = (name, '') if ':' in name.partition('/')[0] else name.partition('/')[::2]
     if ':' not in arch and arch not in open_clip.list_models():
         lists = 'python -c "import open_clip; print(open_clip.list_models())"'
@@ -154,6 +158,7 @@ def load_open_clip(name, # NAME (random weights), NAME/PRETRAINED, NAME/FILE, hf
                    normalise='model', # 'model': as its weights were trained; or 'clip', 'imagenet'
                   ):     # `ClipEncoder`
     "Any ViT of open_clip"
+    import open_clip
     if normalise not in ('model', *NORMS):
         raise UserError(f'unknown normalisation {normalise!r}; use model, {", ".join(NORMS)}')
     arch, tag, weights = find_weights(name)

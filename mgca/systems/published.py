@@ -11,9 +11,9 @@ import math, os, re
 from collections import Counter
 from functools import lru_cache, partial
 from pathlib import Path
-import open_clip, torch
+from pkgutil import resolve_name
+import torch
 from fastcore.basics import patch
-from open_clip.model import CLIP
 from ..core.base import UserError, fingerprint
 from ..core.pickled import read_pickled
 from ..encoders.clip import ClipEncoder
@@ -77,6 +77,7 @@ def clip_sizes(state, # dict of our name -> tensor
 def clip_of(state, # dict of our name -> tensor
            ):      # open_clip `CLIP`
     "CLIP's encoders, with the weights of the file"
+    from open_clip.model import CLIP  # late: models of other systems do without, and it takes seconds
     model = CLIP(**clip_sizes(state)).eval()
     weights = {k.removeprefix('clip.'): v for k, v in state.items() if k.startswith('clip.')}
     weights['logit_scale'] = model.logit_scale.detach()  # of CLIP's own training; nothing here uses it
@@ -87,7 +88,7 @@ def clip_of(state, # dict of our name -> tensor
     return model
 
 # %% ../../nbs/systems/06_published.ipynb #c118
-PUBLISHED = {} # prefix of a MODEL -> subclass of `Published`
+PUBLISHED = {} # prefix of a MODEL -> subclass of `Published`, or its name as 'module:Class'
 
 class Published:
     "A released checkpoint"
@@ -114,7 +115,9 @@ def published(model, # a MODEL name
              ):      # `Published`, or None
     "The reader of a MODEL that names a released file"
     prefix, _, path = str(model or '').partition(':')
-    return PUBLISHED[prefix](path) if prefix in PUBLISHED and path else None
+    kind = PUBLISHED.get(prefix) if path else None
+    kind = resolve_name(kind) if isinstance(kind, str) else kind
+    return kind and kind(path)
 
 # %% ../../nbs/systems/06_published.ipynb #c119
 class PublishedTCL(Published):
@@ -197,6 +200,7 @@ def encoder(self:PublishedTCL,
             mean_std, # normalisation of images
            ):         # `ClipEncoder`
     "CLIP as the file holds it; images to segment are enlarged to twice its own size (TCL: 448)"
+    import open_clip
     clip = clip_of(self.state)
     words = partial(open_clip.SimpleTokenizer, context_length=clip.context_length)
     enc = ClipEncoder(clip, words, f'{self.prefix}:{self.path}', 'custom9', *mean_std)

@@ -11,15 +11,12 @@ import importlib, os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from importlib.metadata import entry_points
+from pkgutil import resolve_name
 from typing import Any
 from ..core.base import UserError
 from .coarse import ImageLevel, ObjectLevel
 from .config import TrainConfig, checked, declared, shown
-from .fgaseg import FGAseg
-from .group_files import GroupFile, ProtoFile
-from .groupvit import GroupViT
 from .mgca import MGCA, MGCCL
-from .pgseg import PGSeg
 from .probe import Probe
 from .published import PUBLISHED, published
 from .system import System
@@ -29,21 +26,28 @@ from .tcl import TCL
 @dataclass
 class Entry:
     "A system as commands and tables know it"
-    cls: type           # subclass of `System`
+    source: type|str    # subclass of `System`, or its name as 'module:Class'
     title: str          # what tables call it
     preset: dict = field(default_factory=dict) # settings that differ from the class's own
     quick: bool = False # does the quickstart compare it?
     key: str = '' # what files of results call it
 
+    @property
+    def cls(self): # subclass of `System`
+        "Loaded when it is first asked for"
+        if isinstance(self.source, str):
+            self.source = resolve_name(self.source)
+        return self.source
+
 SYSTEMS = {} # name -> `Entry`
 
 def register(name:str, # for --system
-             cls:type[System], # its class
+             cls:type[System]|str, # its class, or 'module:Class' to load it when it is first asked for
              title:str='', # what tables call it; the name when empty
              quick:bool=False, # compared by the quickstart
              key:str='', # what files of results call it; the name when empty
              **preset:Any, # settings that differ from the class's own
-            ) -> type[System]: # the class
+            ) -> type[System]|str: # the class as it was given
     "Make a system known"
     SYSTEMS[name] = Entry(cls, title or name, preset, quick, key or name)
     return cls
@@ -54,11 +58,13 @@ register('object', ObjectLevel, 'object level only (TCL-style)', quick=True, key
 register('mgca', MGCA, 'all levels (MGCA)', quick=True)
 register('mgccl', MGCCL, 'all levels (MGCCL)')
 register('tcl', TCL, 'TCL')
-register('groupvit', GroupViT, 'GroupViT')
-register('pgseg', PGSeg, 'PGSeg')
-register('fgaseg', FGAseg, 'FGAseg')
+# by name: their libraries take seconds to load, which nobody else should wait for
+register('groupvit', 'mgca.systems.groupvit:GroupViT', 'GroupViT')
+register('pgseg', 'mgca.systems.pgseg:PGSeg', 'PGSeg')
+register('fgaseg', 'mgca.systems.fgaseg:FGAseg', 'FGAseg')
 register('probe', Probe, 'taught by masks')
-PUBLISHED.update({kind.prefix: kind for kind in (GroupFile, ProtoFile)})  # and these read what others released
+# and these read what others released
+PUBLISHED.update(groupvit='mgca.systems.group_files:GroupFile', pgseg='mgca.systems.group_files:ProtoFile')
 DEFAULT = 'mgca'
 
 # %% ../../nbs/systems/21_registry.ipynb #n104

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from timm.data import create_transform
 from ..core.base import UserError
 from ..encoders.clip import image_embedding
 from ..encoders.prompts import encode_sentences
@@ -146,6 +145,7 @@ def loss(self:TCL,
 def deit_pipeline(size, # side in pixels
                  ):     # function PIL image -> (3,size,size) normalised by ImageNet's mean and std
     "timm's, with TCL's constants"
+    from timm.data import create_transform  # late: only training augments, and timm takes seconds to load
     return create_transform(size, is_training=True, color_jitter=.4, auto_augment='rand-m9-mstd0.5-inc1',
                             interpolation='bilinear', re_prob=.25, re_mode='pixel', re_count=1)
 

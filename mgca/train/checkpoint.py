@@ -11,7 +11,7 @@ __all__ = ['FILES', 'HELD', 'MAY_CHANGE', 'pack_optimiser', 'unpack_optimiser', 
 import fcntl, hashlib, json, os, platform, shutil, subprocess
 from dataclasses import asdict
 from pathlib import Path
-import open_clip
+from importlib.metadata import version
 import torch
 from safetensors.torch import save
 import mgca
@@ -81,7 +81,7 @@ def run_card(cfg,     # configuration
     cpu = platform.processor() or platform.machine()
     return dict(config=asdict(cfg), samples=dict(counts), step=step, seconds=round(seconds, 1), commit=commit,
                 hardware=torch.cuda.get_device_name() if torch.cuda.is_available() else cpu, threads=torch.get_num_threads(), **more,
-                versions=dict(mgca=mgca.__version__, torch=torch.__version__, open_clip=open_clip.__version__,
+                versions=dict(mgca=mgca.__version__, torch=torch.__version__, open_clip=version('open_clip_torch'),
                               python=platform.python_version()),
                 note='a re-implementation: the constants of the MGCA paper were not available to this project')
 
