@@ -80,7 +80,7 @@ def load_minilm(folder, # with model.safetensors of all-MiniLM-L6-v2
     state = {short_name(k): v for k, v in load_file(Path(folder)/'model.safetensors').items()}
     state = {k: v for k, v in state.items() if not k.startswith('pooler') and v.is_floating_point()}
     net = MiniLM()
-    net.load_state_dict(state, assign=True)
+    net.load_state_dict(state)
     return net.eval()
 
 # %% ../../nbs/encoders/02a_minilm.ipynb #c017
