@@ -24,7 +24,7 @@ SMALL = ['embed=32', 'heads=2', 'depths=1,1,1', 'group_tokens=6,4,0', 'groups=6,
          'layers=2', 'eyes=own', 'top=5']
 MORE = dict(groupvit=[*SMALL, 'nouns=2'], pgseg=[*SMALL, 'proto_hidden=32', 'text_protos=4', 'nouns=0'],
             fgaseg=['hidden=16', 'heads=2', 'layers=1', 'window=6', 'pad_len=8', 'texts=4', 'cached_features=64'],
-            probe=['cached_features=64'])
+            probe=['cached_features=64', 'supervision=masks'])
 
 def train(name, out, *args, steps=8, batch=8, more=(), start=()):
     command = [*start, BIN/'mgca_train', '--system', name, '--size', 'mini', '--out', out, '--steps', steps, '--batch', batch, '--seed', 3,

@@ -11,6 +11,7 @@ from mgca.train.source import data_source
 torch.set_num_threads(1)
 SIZES = dict(embed=32, heads=2, depths=(1, 1, 1), group_tokens=(6, 4, 0), groups=(6, 4), hidden=32, proto_hidden=16, text_protos=4,
              out=16, text_width=16, text_heads=1, text_layers=1, patch=8)
+SUPERVISED = [n for n, e in SYSTEMS.items() if hasattr(e.cls.Config(), 'supervision')]
 
 @pytest.fixture
 def asked(monkeypatch): # calls of the scenes' generator of masks
@@ -47,16 +48,16 @@ def test_no_system_sees_masks_unasked(asked, name, kept):
     assert not asked  # and nobody made any
 
 @pytest.mark.parametrize('kept', [300, 0], ids=['kept', 'streamed'])
-def test_a_supervised_run_sees_them(asked, kept):
-    name = next(n for n, e in SYSTEMS.items() if hasattr(e.cls.Config(), 'supervision'))
+@pytest.mark.parametrize('name', SUPERVISED)
+def test_a_supervised_run_sees_them(asked, kept, name):
     system, source = source_of(name, kept, 'supervision=masks')
     batch = source.batch(0, 8, 0)
     assert batch.masks.shape == (8, 96, 96) and batch.masks.dtype == torch.uint8 and len(batch.class_names) == 244
     assert asked and [len(p) for p in batch.split(2)] == [4, 4] and batch.split(2)[1].masks.equal(batch.masks[4:])
 
-def test_no_other_data_have_masks(tmp_path):
+@pytest.mark.parametrize('name', SUPERVISED)
+def test_no_other_data_have_masks(tmp_path, name):
     from PIL import Image
-    name = next(n for n, e in SYSTEMS.items() if hasattr(e.cls.Config(), 'supervision'))
     for i in range(4):
         Image.new('RGB', (96, 96), (60*i, 90, 90)).save(tmp_path/f'{i}.png')
         (tmp_path/f'{i}.txt').write_text('a fox in the snow')

@@ -87,8 +87,9 @@ def gallery_figure(kept, # from `load_gallery`
     for kind, said in kinds.items():
         for key in sorted({'/'.join(k.split('/')[:3]) for k in kept if k.startswith(f'{title}/{kind}/')}):
             img, colours = kept[f'{key}/picture'], palette(len(names))
-            for row, label, score in zip(('truth', *kept['rows']), ('truth', *kept['titles']), (None, *kept[f'{key}/scores'])):
+            labels = [f'{t}: {100*s:.0f} %,' for t, s in zip(kept['titles'], kept[f'{key}/scores'])]
+            for row, label in zip(('truth', *kept['rows']), (f'{said}:', *labels)):
                 ids = kept[f'{key}/{row}']
                 shown.append(overlay_masks(img, ids, colours, .55))
-                titles.append(f'{said if score is None else label}: ' + ('' if score is None else f'{100*score:.0f} %, ') + named(ids, names))
+                titles.append(f'{label} {named(ids, names)}')
     return show_images(shown, titles, cols=1 + len(kept['rows']), size=2.2)

@@ -38,11 +38,12 @@ class LinearHead(nn.Module):
 class ProbeConfig(GroundingConfig):
     "What is taught by masks"
     head:str = 'linear'      # linear, or the decoder that captions train elsewhere
-    CHOICES: ClassVar = dict(head=HEADS)
+    supervision:str = 'none' # masks must be asked for by name, as in FGAseg
+    CHOICES: ClassVar = dict(head=HEADS, supervision=('none', 'masks'))
 
 class Probe(Grounding):
     "Cross-entropy of every place over the class names"
-    Config, levels, needs = ProbeConfig, ('mask',), ('masks',)
+    Config, levels = ProbeConfig, ('mask',)
 
     def __init__(self,
                  cfg, # `ProbeConfig`
@@ -52,6 +53,10 @@ class Probe(Grounding):
         if cfg.head == 'linear':
             self.decoder = LinearHead(self.enc.width, self.enc.dim)
 
+    @property
+    def needs(self): # names of what batches must hold
+        return ('masks',) if self.cfg.supervision == 'masks' else ()
+
     def check_settings(self): # None; raises `UserError`
         "Masks come from the embedded scenes, and those have no classifier to distil"
         super().check_settings()
@@ -59,6 +64,14 @@ class Probe(Grounding):
             raise UserError('masks teach here and nothing else; leave w_distill at 0')
 
 # %% ../../nbs/systems/20_probe.ipynb #c012
+@patch
+def meet(self:Probe,
+         reader, # of the training data
+        ):       # None; raises `UserError`
+    "Nobody gets masks by accident"
+    if not self.needs:
+        raise UserError('this system is taught by masks and by nothing else; ask for them with --set supervision=masks')
+
 @patch
 @torch.no_grad()
 def prepare(self:Probe,

@@ -37,8 +37,9 @@ ROWS = {
     'fgaseg': Row('FGAseg from captions', dict(system='fgaseg', size='scenes'), worlds=ALONE),
     'mgca': Row('MGCA', dict(system='mgca')),
     'fgaseg-masks': Row('FGAseg with masks', dict(system='fgaseg', size='scenes', supervision='masks'), worlds=ALONE, ceiling=True),
-    'probe': Row('linear probe with masks', dict(system='probe', lr=.01), worlds=ALONE, ceiling=True),
-    'decoder-masks': Row("MGCA's decoder with masks", dict(system='probe', head='decoder', lr=.003), worlds=ALONE, ceiling=True),
+    'probe': Row('linear probe with masks', dict(system='probe', lr=.01, supervision='masks'), worlds=ALONE, ceiling=True),
+    'decoder-masks': Row("MGCA's decoder with masks", dict(system='probe', head='decoder', lr=.003, supervision='masks'), worlds=ALONE,
+                         ceiling=True),
 }
 
 # %% ../../nbs/systems/23_rows.ipynb #c012
