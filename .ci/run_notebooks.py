@@ -23,6 +23,7 @@ def skipped(slow, # run cells flagged slow?
     return re.compile(rf'^#\| *({"" if slow else "slow|"}cuda|net|eval: *false)\b', re.M)
 
 COLOURS = 256 # of a palette; a drawing has more only where lines are smoothed
+MOST = 120_000 # characters of a drawing; a larger one has textures, as a photograph has
 AREAS = 64 # colours that fill nine tenths of a drawing
 
 def is_photo(picture, # PIL image in RGB
@@ -54,6 +55,8 @@ def shrink(data, # outputs of a cell by kind; changed in place
     picture = Image.open(io.BytesIO(base64.b64decode(data['image/png']))).convert('RGB')
     kind = 'jpeg' if is_photo(picture) else 'png'
     small = packed(picture, kind)
+    if kind == 'png' and len(small) > MOST:
+        kind, small = 'jpeg', packed(picture, 'jpeg')
     if len(small) < .8*len(data['image/png']):
         del data['image/png']
         data[f'image/{kind}'] = small

@@ -81,15 +81,18 @@ def named(ids, # (H,W) label map
 def gallery_figure(kept, # from `load_gallery`
                    title, # of a set
                    kinds, # dict of kind -> what to call it
+                   n=2,   # images of each kind
+                   hidden=(), # rows that are not shown
                   ):     # matplotlib figure
     "One row an image: the truth, then what each system says, with names and this image's mean IoU"
+    rows = [r for r in kept['rows'] if r not in hidden]
     shown, titles, names = [], [], kept[f'{title}/names']
     for kind, said in kinds.items():
-        for key in sorted({'/'.join(k.split('/')[:3]) for k in kept if k.startswith(f'{title}/{kind}/')}):
+        for key in (f'{title}/{kind}/{k}' for k in range(n)):
             img, colours = kept[f'{key}/picture'], palette(len(names))
-            labels = [f'{t}: {100*s:.0f} %,' for t, s in zip(kept['titles'], kept[f'{key}/scores'])]
-            for row, label in zip(('truth', *kept['rows']), (f'{said}:', *labels)):
-                ids = kept[f'{key}/{row}']
+            labels = {r: f'{t}: {100*s:.0f} %,' for r, t, s in zip(kept['rows'], kept['titles'], kept[f'{key}/scores'])}
+            for row in ('truth', *rows):
+                ids, label = kept[f'{key}/{row}'], labels.get(row, f'{said}:')
                 shown.append(overlay_masks(img, ids, colours, .55))
                 titles.append(f'{label} {named(ids, names)}')
-    return show_images(shown, titles, cols=1 + len(kept['rows']), size=2.2)
+    return show_images(shown, titles, cols=1 + len(rows), size=2.2)
