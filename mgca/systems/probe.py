@@ -63,7 +63,7 @@ class Probe(Grounding):
         if self.cfg.w_distill:
             raise UserError('masks teach here and nothing else; leave w_distill at 0')
 
-# %% ../../nbs/systems/20_probe.ipynb #c012
+# %% ../../nbs/systems/20_probe.ipynb #c0115
 @patch
 def meet(self:Probe,
          reader, # of the training data
@@ -72,6 +72,7 @@ def meet(self:Probe,
     if not self.needs:
         raise UserError('this system is taught by masks and by nothing else; ask for them with --set supervision=masks')
 
+# %% ../../nbs/systems/20_probe.ipynb #c012
 @patch
 @torch.no_grad()
 def prepare(self:Probe,
