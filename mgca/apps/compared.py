@@ -7,7 +7,7 @@ __all__ = ['UNKNOWN', 'unit_table', 'cost_table', 'lead_table', 'mean_miou', 'ch
 
 # %% ../../nbs/apps/13_compared.ipynb #c004
 from ..core.base import mean_and_range
-from ..eval.tables import number, published_rows
+from ..eval.tables import published_rows
 from .photos import markdown
 
 # %% ../../nbs/apps/13_compared.ipynb #c007
