@@ -31,6 +31,8 @@ def problem(name, pieces):
                  groups=(6, 4), patch=8, image_size=40, hidden=16, proto_hidden=16, text_protos=4, out=16, text_width=16, text_heads=1,
                  text_layers=1, nouns=2, drop_path=.3)
     fields = vars(SYSTEMS[name].cls.Config())
+    if fields.get('supervision') == 'none':  # masks must be asked for, and nothing else teaches it
+        known['supervision'] = 'masks'
     torch.manual_seed(1)
     system = build(configure(system=name, microbatches=pieces, precision='fp32', **{k: v for k, v in known.items() if k in fields}))
     if looks_at_images(system):  # fresh weights of .02 would have norms behind them blow rounding up
@@ -43,12 +45,14 @@ def problem(name, pieces):
     texts = [[w for w in WORDS if torch.rand((), generator=g) < .25] or ['fox'] for _ in range(B)]
     side = 5*system.stride
     imgs = torch.randint(256, (B, 3, side, side), dtype=torch.uint8, generator=g) if 'imgs' in system.needs else None
-    return system, x, [['owl'], *texts[1:]], imgs
+    masks = torch.randint(len(WORDS), (B, side, side), dtype=torch.uint8, generator=g) if 'masks' in system.needs else None
+    return system, x, [['owl'], *texts[1:]], imgs, masks
 
 def gradients(name, mine, pieces, gather): # losses, dict of gradients
-    system, x, texts, imgs = problem(name, pieces)
+    system, x, texts, imgs, masks = problem(name, pieces)
     torch.manual_seed(2 + gather.rank)  # the first process decides what all draw
-    batch = system.prepare(Batch(x[mine], texts[mine], None if imgs is None else imgs[mine]), gather)
+    labels = {} if masks is None else dict(masks=masks[mine], class_names=list(WORDS))
+    batch = system.prepare(Batch(x[mine], texts[mine], None if imgs is None else imgs[mine], **labels), gather)
     losses, _ = Step(system)(batch, 1., gather)
     sum(losses.values()).backward()
     return {k: v.item() for k, v in losses.items()}, {n: p.grad for n, p in system.named_parameters() if p.grad is not None}
