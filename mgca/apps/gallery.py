@@ -45,6 +45,7 @@ def save_gallery(folder, # of the comparison
                 ):       # None
     "Choose the images of every set and keep them with what all rows say"
     out = dict(rows=np.array(names), titles=np.array([ROWS[name].title for name in names]))
+    maps = {name: dict(np.load(Path(folder)/'maps'/f'{name}-{seed}.npz')) for name in names}
     for title, dataset in world.sets().items():
         by_image = {name: kept_counts(folder, name, seed, f'{title}/adaptive') for name in names}
         scores = {name: np.array([image_miou(c) for c in some]) for name, some in by_image.items()}
@@ -55,9 +56,7 @@ def save_gallery(folder, # of the comparison
             for k, i in enumerate(ids):
                 key = f'{title}/{kind}/{k}'
                 out[f'{key}/picture'], out[f'{key}/truth'] = pictures[i]
-                for name in names:
-                    with np.load(Path(folder)/'maps'/f'{name}-{seed}.npz') as maps:
-                        out[f'{key}/{name}'] = maps[f'{title}/{i}']
+                out.update({f'{key}/{name}': m[f'{title}/{i}'] for name, m in maps.items()})
                 out[f'{key}/scores'] = np.array([scores[name][i] for name in names])
     with open(make_dir(Path(path).parent)/Path(path).name, 'wb') as f:
         np.savez_compressed(f, **out)

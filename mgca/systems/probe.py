@@ -87,8 +87,8 @@ def prepare(self:Probe,
 def rows(self:Probe,
          emb,   # (B,D,h,w) float32 pixel embeddings
          batch, # `Batch` they belong to
-        ):      # dict of two (B,): sums of the cross-entropies, and of how many places
-    "Every image's cross-entropy"
+        ):      # dict of two (B,): sums of the classes' mean cross-entropies, and how many classes
+    "Every class of an image has one vote, however small it is"
     asked = F.interpolate(batch.masks[:, None].float(), scale_factor=.25)[:, 0].long()  # nearest
     emb = F.normalize(F.interpolate(emb, asked.shape[-2:], mode='bilinear', align_corners=False), dim=1)
     logits = self.logit_scales('mask')*torch.einsum('bdhw,cd->bchw', emb, batch.text_emb)
