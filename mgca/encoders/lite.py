@@ -21,7 +21,7 @@ class LiteEncoder(nn.Module):
     "EfficientNet-Lite0 features and what its classifier sees there, MiniLM sentence embeddings; all frozen"
     name, prompts = 'lite', 'plain'
     aligned = False     # image and text share no space before a decoder is trained
-    precision = 'fp32'  # of products on a GPU, see `frozen_products`
+    precision, wide = 'fp32', False  # of products on a GPU, see `frozen_products`; on a CPU float32
     stride, width, dim = 16, 816, 384
     prior = 384         # the last channels of the 816: a mean of names, in the text space
     usual = 6.2, 2.5, .076 # root mean squares of the two maps, mean length of the prior, on Flickr8k

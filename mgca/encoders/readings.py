@@ -29,23 +29,23 @@ def resize_positions(pos,    # (1+g*k,W) position table, class token first
 def embed_patches(vit, # open_clip VisionTransformer
                   x,   # (B,3,H,W) normalised, H and W multiples of the patch
                  ):    # (B,1+h*w,W) tokens, (h,w)
-    "Images to tokens, positions included"
-    x = vit.conv1(x)
+    "Images to tokens, positions included; float32 even where products are bf16, so that blocks add up in float32"
+    dtype, x = x.dtype, vit.conv1(x)
     grid = tuple(x.shape[-2:])
     cls = vit.class_embedding.to(x.dtype).expand(len(x), 1, -1)
     x = torch.cat([cls, x.flatten(2).transpose(1, 2)], 1)
-    return vit.ln_pre(x + resize_positions(vit.positional_embedding, vit.grid_size, grid).to(x.dtype)), grid
+    return vit.ln_pre(x + resize_positions(vit.positional_embedding, vit.grid_size, grid).to(x.dtype)).to(dtype), grid
 
 # %% ../../nbs/encoders/01_readings.ipynb #c033
 def timm_tokens(trunk, # timm VisionTransformer or Eva
                 x,     # (B,3,H,W) normalised, H and W multiples of the patch
                ):      # (B,T,W) tokens entering the last block, (h,w)
     "All but the last block of a timm ViT"
-    x = trunk.patch_embed(x)
+    dtype, x = x.dtype, trunk.patch_embed(x)
     grid = tuple(x.shape[1:3])
     x = trunk._pos_embed(x)
     x, rope = x if isinstance(x, tuple) else (x, None)
-    x = trunk.norm_pre(x)
+    x = trunk.norm_pre(x).to(dtype)
     for block in trunk.blocks[:-1]:
         x = block(x) if rope is None else block(x, rope=rope)
     return x, grid

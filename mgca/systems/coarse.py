@@ -11,7 +11,8 @@ from typing import ClassVar
 from fastcore.basics import patch
 from ..method.correspondence import attention_objects, sigmoid_objects, similarity
 from ..method.losses import area_prior, image_rows, object_rows, row_loss, total_variation
-from .grounding import Grounding, GroundingConfig
+from .config import GroundingConfig
+from .grounding import Grounding
 
 # %% ../../nbs/systems/03_coarse.ipynb #n101
 class ImageLevel(Grounding):

@@ -13,7 +13,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from fastcore.basics import patch
 from ..core.base import UserError
-from .grounding import Grounding, GroundingConfig
+from .config import GroundingConfig
+from .grounding import Grounding
 
 # %% ../../nbs/systems/20_probe.ipynb #c007
 HEADS = 'linear', 'decoder'

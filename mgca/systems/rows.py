@@ -69,6 +69,8 @@ ABLATIONS = {
     'easy-negatives': changed('easiest negatives', negatives='easy'), 'random-negatives': changed('random negatives', negatives='random'),
     **{f'{how}-8': changed(f'8 {how} negatives of each kind', negatives=how, k_n=8, k_pix=8) for how in ('hard', 'random', 'easy')},
     'sentences': changed('whole captions, no nouns', read='sentences'),
+    'decoder-x2': changed('decoder enlarges twofold', scales=(2,)),
+    'decoder-x4': changed('decoder enlarges fourfold, like TCL', scales=(2, 2)),
     'regions-4': changed('4 meta-points', regions=4), 'regions-24': changed('24 meta-points', regions=24),
     **{f'images-{n}': changed(f'{n} images', cached_features=n) for n in (500, 2000)},
     'images-12000': changed('12000 images', cached_features=12_000, worlds=ALONE),

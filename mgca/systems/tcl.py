@@ -21,7 +21,8 @@ from ..encoders.clip import image_embedding
 from ..encoders.prompts import encode_sentences
 from ..method.correspondence import false_negative_mask, gumbel_objects, sigmoid_objects, similarity
 from ..method.losses import masked_images, object_rows, row_loss, total_variation
-from .grounding import Grounding, GroundingConfig
+from .config import GroundingConfig
+from .grounding import Grounding
 from .system import System, whole_captions
 
 # %% ../../nbs/systems/05_tcl.ipynb #c008
@@ -39,7 +40,7 @@ class TCLConfig(GroundingConfig):
 
 class TCL(Grounding):
     "Whole captions, soft masks for one contrastive loss, masked images for the other"
-    Config, levels, needs = TCLConfig, ('tcl_v', 'tcl_f'), ('imgs',)
+    Config, levels, needs, exact = TCLConfig, ('tcl_v', 'tcl_f'), ('imgs',), True
 
 @patch
 def check_settings(self:TCL): # None; raises `UserError`
