@@ -39,7 +39,8 @@ def decode_photo(data, # bytes of an image file
                     return Trouble('huge_image')
                 img.draft('RGB', (2*size, 2*size))
                 ImageOps.exif_transpose(img, in_place=True)  # a copy less
-                out = img.convert('RGB')
+                img.load()
+                out = img if img.mode == 'RGB' else img.convert('RGB')  # another copy less
         return out if min(out.size) > 0 else Trouble('bad_image')
     except Exception as e:  # Pillow's formats have errors of every kind for broken files
         return Trouble('huge_image' if isinstance(e, Image.DecompressionBombError) else 'bad_image')
@@ -52,8 +53,8 @@ def train_crop(img,  # PIL image
     "Random square crop covering 40-100 % of the image, mirrored half of the time"
     side = max(1, int(min(img.size)*np.sqrt(rng.uniform(.4, 1))))
     x, y = rng.integers(img.width - side + 1), rng.integers(img.height - side + 1)
-    part = np.asarray(img.resize((size, size), Image.BILINEAR, box=(x, y, x + side, y + side)))
-    return part[:, ::-1].copy() if rng.random() < .5 else part
+    part = img.resize((size, size), Image.BILINEAR, box=(x, y, x + side, y + side))
+    return np.asarray(part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < .5 else part)
 
 def centre_crop(img,  # PIL image
                 size, # side of the result

@@ -159,12 +159,14 @@ def batches(self:CaptionStream,
         return
     imgs, captions, at, counts = [], [], place, Counter(place.get('counts'))
     def stack():
-        return np.ascontiguousarray(np.stack(imgs).transpose(0, 3, 1, 2))
+        out = np.empty((len(imgs), 3, self.size, self.size), np.uint8)
+        for plane, img in zip(out, imgs):  # np.stack would copy twice
+            plane[:] = img.transpose(2, 0, 1)
+        return out
     for img, caption, at in self.samples(self.rank*streams + stream, self.world_size*streams, place, counts):
         imgs.append(img)
         captions.append(caption)
         if len(imgs) == self.batch:
             yield stack(), captions, dict(at, counts=dict(counts))
             imgs, captions = [], []
-    rest = stack() if imgs else np.zeros((0, 3, self.size, self.size), np.uint8)
-    yield rest, captions, dict(at, counts=dict(counts), done=True)
+    yield stack(), captions, dict(at, counts=dict(counts), done=True)

@@ -14,10 +14,11 @@ from ..data.nouns import NounLexicon
 from ..encoders.clip import encode_dense
 from ..encoders.lite import resized
 from ..encoders import prompts
+from ..encoders.quick import QuickProducts
 from ..encoders.readings import MODES
 from ..encoders.towers import load_encoder
 from ..method.correspondence import batch_texts, false_negative_mask
-from ..method.decoder import GroundingDecoder, frozen_features, wide_products
+from ..method.decoder import GroundingDecoder, frozen_features
 from ..method.grains import SeenPlaces, grain_scores, some_places
 from ..method.losses import LogitScales, distillation_rows
 from ..method.units import unit_scores
@@ -41,6 +42,7 @@ class Grounding(System):
         self.enc, self.texts = enc or load_encoder(cfg.model, cfg.normalise), prompts.KnownTexts()
         self.enc.precision = cfg.precision
         self.check_settings()
+        self.quick = QuickProducts(self.enc, 'fp32' if self.exact else cfg.precision)  # for features and predictions
         self.decoder = GroundingDecoder(self.enc, cfg.scales, cfg.kernel)
         self.logit_scales = LogitScales(self.levels)
         if self.grained and hasattr(self.enc, 'grains'):  # the adaptive unit looks at several sizes
@@ -112,8 +114,7 @@ def frozen(self:Grounding,
            imgs, # (B,3,S,S) in [0,1]
           ):     # (B,W,h,w)
     "Features that the decoder starts from"
-    with wide_products(self.enc, 'fp32' if self.exact else self.cfg.precision):
-        return frozen_features(self.enc, imgs)
+    return frozen_features(self.enc, imgs, self.quick)
 
 @patch
 @torch.no_grad()
@@ -175,8 +176,7 @@ def decode(self:Grounding,
            x, # (B,W,h,w) from `frozen`
           ):  # (B,D,h,w) float32 pixel embeddings
     "The decoder, for a prediction"
-    with wide_products(self.enc, 'fp32' if self.exact else self.cfg.precision):
-        return self.decoder(x).float()
+    return self.quick(self.decoder, x).float()
 
 @patch
 def looks(self:Grounding,
