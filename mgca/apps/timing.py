@@ -56,6 +56,7 @@ def sweep(make,  # function size -> function without arguments
     return dict(sizes=list(sizes), seconds=seconds, spread=[r['spread'] for r in rows], largest=largest,
                 slope=slope(sizes, seconds), memory_slope=slope(sizes, largest) if all(largest) else 0.)
 
+# %% ../../nbs/apps/02a_timing.ipynb #c0101
 def draw_sweeps(sweeps, # dicts from `sweep`, with name and axis
                 cols=3, # panels in a row
                ):       # figure

@@ -29,5 +29,6 @@ class QuickProducts:
                  module, # the tower, or the decoder
                  x, # its input
                 ):  # its output, without a gradient
+        "For features and predictions"
         with autocast_for(x.device, 'bf16' if self.on(x.device) else 'fp32'):
             return module(x)
