@@ -31,7 +31,7 @@ class Grounding(System):
     meta_points = dict(group=8, adaptive=16) # 64 where an encoder's grains are read
     Config, rebuilt, optional, levels, grained = GroundingConfig, ('enc',), ('memory',), (), True # are an encoder's grains read?
     exact = False # does it stand for a published code? Then features and predictions are float32 on a CPU
-    presets = {('size', 'cc3m'): dict(unfreeze=.6, scales=(2, 2)),
+    presets = {('size', 'cc3m'): dict(unfreeze=.6),
                ('model', 'lite'): dict(lr=2e-3, batch=64, steps=200, cached_features=8000, kernel=1, kappa=.7, w_distill=1.)}
 
     def __init__(self,

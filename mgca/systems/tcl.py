@@ -40,6 +40,7 @@ class TCLConfig(GroundingConfig):
 
 class TCL(Grounding):
     "Whole captions, soft masks for one contrastive loss, masked images for the other"
+    presets = {('size', 'cc3m'): dict(scales=(2, 2))}
     Config, levels, needs, exact = TCLConfig, ('tcl_v', 'tcl_f'), ('imgs',), True
 
 @patch
