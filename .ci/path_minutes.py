@@ -21,7 +21,7 @@ def reading(path, # notebook
     cells = json.loads(path.read_text(encoding='utf-8'))['cells']
     words = sum(len(''.join(c['source']).split()) for c in cells if c['cell_type'] == 'markdown')
     code = [c for c in cells if c['cell_type'] == 'code']
-    shown = [''.join(c['source']) for c in code if not re.search(r'^#\| *hide', ''.join(c['source']), re.M)]
+    shown = [''.join(c['source']) for c in code if not re.search(r'^#\| *(hide|default_exp)', ''.join(c['source']), re.M)]
     lines = sum(bool(line.strip()) for src in shown for line in src.splitlines())
     pictures = sum(any(kind.startswith('image/') for kind in out.get('data', {})) for c in code for out in c['outputs'])
     return words/150 + lines/12 + pictures/2

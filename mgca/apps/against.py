@@ -37,10 +37,10 @@ def training_beside_tcl(model, # encoder pair
                         images=16, # of a batch
                         device='cpu', # where
                        ):      # dict for `side_by_side`
-    "TCL in float32, MGCA in float32, MGCA as it is"
+    "TCL (on a CPU in float32), MGCA in float32, MGCA as it is"
     set_seed(0)
-    steps = {}
-    for name, system, precision in (('TCL', 'tcl', 'fp32'), ('MGCA, float32', 'mgca', 'fp32'), ('MGCA', 'mgca', 'auto')):
+    steps, published = {}, 'auto' if torch.device(device).type == 'cuda' else 'fp32'  # its program, too, uses half precision on a GPU
+    for name, system, precision in (('TCL', 'tcl', published), ('MGCA, float32', 'mgca', 'fp32'), ('MGCA', 'mgca', 'auto')):
         it = build(configure(system=system, model=model, size='cc3m', normalise='model', precision=precision)).to(device).train()
         it.stage(1.)  # TCL's second stage, all levels of MGCA
         size = it.image_size

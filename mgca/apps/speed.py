@@ -200,8 +200,9 @@ def bench_groups(quick,  # the small ones only
     many = 64 if torch.device(device).type == 'cuda' else 4
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        yield f'a training step with ViT-B/16, {many} images of 224', training_beside_tcl('open_clip:ViT-B-16', many, device), 2
-        yield 'one photograph of 448 x 448 with ViT-B/16', inference_beside_tcl('open_clip:ViT-B-16', device=device), 3
+        step, photo = training_beside_tcl('open_clip:ViT-B-16', many, device), inference_beside_tcl('open_clip:ViT-B-16', device=device)
+    yield f'a training step with ViT-B/16, {many} images of 224', step, 2
+    yield 'one photograph of 448 x 448 with ViT-B/16', photo, 3
 
 # %% ../../nbs/apps/03_speed.ipynb #n101
 def machine(device, # torch.device
