@@ -6,10 +6,11 @@ import pytest, torch
 from PIL import Image
 from mgca.core.base import UserError
 from mgca.data.sources import write_shard
-from mgca.systems.registry import configure
+from mgca.systems.registry import build, configure
 from mgca.data.scenes import SceneCaptions
 from mgca.train.checkpoint import step_of
 from mgca.train.loop import train
+from mgca.train.source import data_source
 
 torch.set_num_threads(1)  # children are forked, which OpenMP only survives with one thread
 fork = multiprocessing.get_context('fork')
@@ -187,3 +188,15 @@ def test_stale_features(tmp_path, shards):
     (data/'2.tar').unlink()
     train(cfg, features=tmp_path/'kept', progress=False)
     assert len(list((tmp_path/'kept').iterdir())) == 2
+
+@pytest.mark.filterwarnings('ignore:.*random weights')
+def test_kept_features_of_each_precision(tmp_path):
+    "A system that stands for a published code never reads features that were made with quicker products"
+    more = dict(model='open_clip:ViT-S-32-alt', image_size=32, cached_features=300, batch=50)
+    quick = build(configure(system='mgca', precision='bf16', **more))
+    exact = build(configure(system='tcl', precision='bf16', **more))
+    exact.enc.load_state_dict(quick.enc.state_dict())
+    assert (quick.products, exact.products) == ('bf16', 'fp32')
+    one, two = (data_source(s, features=tmp_path, progress=False).kept['x'] for s in (quick, exact))
+    assert np.allclose(one, two, atol=.1) and not np.array_equal(one, two)
+    assert len(list(tmp_path.iterdir())) == 2

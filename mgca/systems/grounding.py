@@ -116,6 +116,11 @@ def frozen(self:Grounding,
     "Features that the decoder starts from"
     return frozen_features(self.enc, imgs, self.quick)
 
+@patch(as_prop=True)
+def products(self:Grounding): # fp32 or bf16
+    "How `frozen` multiplies on this device"
+    return 'bf16' if self.quick.on(self.device) else 'fp32'
+
 @patch
 @torch.no_grad()
 def prepare(self:Grounding,

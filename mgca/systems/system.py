@@ -51,6 +51,7 @@ class System(nn.Module, ModelHubMixin, library_name='mgca', tags=['open-vocabula
     needs = ()           # 'imgs' when `forward` wants the images beside `frozen`'s result, 'masks' when it learns from masks
     rebuilt = ()         # names of parts that are made again from `cfg` and not saved
     optional = ()        # names of parts that models of older versions lack
+    products = 'fp32'    # how `frozen` multiplies on this device; features that were kept otherwise are others
     presets = {('size', 'mini'): dict(steps=60, batch=32, cached_features=480),
                ('size', 'cc3m'): dict(normalise='imagenet', steps=50_000, batch=1024, microbatches=4, lr=7.5e-5, lr_end=.133,
                                       weight_decay=.05, eps=1e-6, warmup=.3, cached_features=0, workers=8, shuffle=5000)}

@@ -236,6 +236,8 @@ def cached_source(system, # `System`
     loader = captioned_batches(cfg.data, min(cfg.batch, keep), size, cfg.seed, masks='masks' in system.needs, **kw)
     def make(folder=None): return compute_features(system, loader, keep, folder, progress)
     frozen = [weights_hash(getattr(system, part)) for part in system.rebuilt]
+    if system.products != 'fp32':
+        frozen.append(system.products)
     key = dict(facts, encoder=[cfg.model, cfg.normalise, *frozen], n=keep, size=size, seed=cfg.seed, batch=cfg.batch,
                needs=list(system.needs))
     kept, captions = kept_features(features, key, make) if features else make()
