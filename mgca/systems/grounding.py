@@ -116,11 +116,6 @@ def frozen(self:Grounding,
     "Features that the decoder starts from"
     return frozen_features(self.enc, imgs, self.quick)
 
-@patch(as_prop=True)
-def products(self:Grounding): # fp32 or bf16
-    "How `frozen` multiplies on this device"
-    return 'bf16' if self.quick.on(self.device) else 'fp32'
-
 @patch
 @torch.no_grad()
 def prepare(self:Grounding,
@@ -175,6 +170,11 @@ def pixel_embeddings(self:Grounding,
         return self.decode(self.frozen(imgs) if x is None else x)
     maps = self.looks(imgs, self.enc.views)
     return sum(F.interpolate(m, maps[0].shape[-2:], mode='bilinear', align_corners=False) for m in maps)/len(maps)
+
+@patch(as_prop=True)
+def products(self:Grounding): # fp32 or bf16
+    "How `frozen` multiplies on this device"
+    return 'bf16' if self.quick.on(self.device) else 'fp32'
 
 @patch
 def decode(self:Grounding,
