@@ -117,3 +117,10 @@ def test_no_foreign_names():
         if path.name not in ('test_hygiene.py', 'test_floors.py'):
             assert 'METHOD.md' not in text, f'{path.name} cites METHOD.md'
             assert not re.search(r'(?<![\w.])/(?:root|home/\w+|work)/', text), f'{path.name} holds a path of a machine'
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=name)
+def test_warnings_are_heard(path):
+    "nbdev_test runs many notebooks in one process: one that silences every warning silences the next ones, too"
+    deaf = re.compile(r'^warnings\.(simplefilter|filterwarnings\(\W\w+\W\))', re.M)
+    for cell in cells(path):
+        assert not deaf.search(source(cell)), f'{cell["id"]}: name the warning, or use catch_warnings'

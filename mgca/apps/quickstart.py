@@ -11,13 +11,13 @@ import time
 from dataclasses import asdict
 import numpy as np
 import torch
-import torch.nn.functional as F
 from ..core.base import UserError, asset_path, has_bf16, make_dir, output_file
 from ..core.command import run_command, tell
 from ..data.scenes import EVAL_SEED, SceneBenchmark
 from ..method.units import UNITS
 from ..systems.registry import DEFAULT, SYSTEMS, build, configure
 from ..systems.saved import save_model
+from ..segment.refine import argmax_at
 from ..eval.metrics import boundary_fscore, confusion, iou_of
 from ..train.source import data_source
 from ..train.loop import train
@@ -62,9 +62,8 @@ def predict_all(system, # `System`
     for x, imgs in zip(held.x.split(chunk), held.inputs(chunk)):
         for u in UNITS:
             scores, _ = system.scores(imgs, text_emb, u, features, cosines, x)
-            scores = F.interpolate(scores, size, mode='bilinear', align_corners=False)
-            out[u].append(scores.argmax(1).to(torch.uint8))
-    return {u: torch.cat(p) for u, p in out.items()}
+            out[u] += [argmax_at(s, size)[0].to(torch.uint8) for s in scores]
+    return {u: torch.stack(p) for u, p in out.items()}
 
 def predict_styles(system, # `System`
                    held,   # dict of style -> `HeldOut`

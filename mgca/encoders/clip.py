@@ -205,9 +205,13 @@ def encode_image(enc,  # `ClipEncoder`
 def encode_dense(enc,  # `ClipEncoder`
                  imgs, # (B,3,H,W) in [0,1], any size
                  mode='maskclip', # one of `MODES`
+                 x=None, # (B,W,h,w) what `enc` makes of the patches, if it is there; enough for MaskCLIP, whose patches see no other token
                 ):     # (B,D,ceil(H/p),ceil(W/p)) features in the joint space, not normalised
     "Dense features, training-free"
-    x, grid = read_tokens(enc, imgs)
+    if x is not None and mode == 'maskclip':
+        x, grid = x.flatten(2).transpose(1, 2), tuple(x.shape[-2:])
+    else:
+        x, grid = read_tokens(enc, imgs)
     return enc.tail.project(to_map(enc.tail(x, mode, grid), grid).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 # %% ../../nbs/encoders/02_clip.ipynb #c042

@@ -142,7 +142,8 @@ class GroundingDecoder(nn.Module):
                 feats, # (B,W,h,w) from `frozen_features`
                ):      # (B,D,sh,sw) pixel embeddings, not normalised
         "Enter, refine, leave"
-        return self.ends.leave(self.layers(self.ends.enter(feats)), feats)
+        u = self.ends.enter(feats).contiguous(memory_format=torch.channels_last)  # norms and convolutions then copy nothing
+        return self.ends.leave(self.layers(u), feats)
 
 # %% ../../nbs/method/00_decoder.ipynb #c018
 @torch.no_grad()

@@ -196,11 +196,13 @@ def contenders(scores, # (C,h,w)
               ):       # indices of the classes that can win somewhere between the given points
     "Leave out classes that are beaten in every cell of four neighbours"
     ids = above_floor(scores)
-    scores = scores[ids]
+    pieces = scores[ids].split(max(1, 2**20//scores[0].numel()))
     def highest(s):
-        return F.max_pool2d(F.pad(s[None].float(), (1, 1, 1, 1), mode='replicate'), 2, 1)[0]
-    floor = torch.stack([-highest(-s).amin(0) for s in scores.split(32)]).amax(0)
-    return ids[torch.cat([(highest(s) >= floor).flatten(1).any(1) for s in scores.split(32)])]
+        s = F.pad(s[None].float(), (1, 1, 1, 1), mode='replicate')[0]
+        s = torch.maximum(s[:, :-1], s[:, 1:])  # pooling, ten times as fast as `max_pool2d`
+        return torch.maximum(s[..., :-1], s[..., 1:])
+    floor = torch.stack([-highest(-s).amin(0) for s in pieces]).amax(0)
+    return ids[torch.cat([(highest(s) >= floor).flatten(1).any(1) for s in pieces])]
 
 def whole_winners(scores, # (C,h,w)
                   ids,    # (C,) class of each
@@ -223,11 +225,9 @@ def winners(scores, # (C,h,w)
            ):       # iterator of (rows, columns, int64 best class, its score), tile by tile
     "argmax of bilinearly enlarged scores in bounded memory"
     larger = size[0]*size[1]/scores[0].numel()
-    if larger <= 4:
-        ids = torch.arange(len(scores), device=scores.device)
-    else:  # up to a sixteenfold enlargement, finding the contenders costs more than enlarging the others
-        ids = above_floor(scores) if larger <= 16 else contenders(scores)
-    some = scores[ids]
+    # up to a sixteenfold enlargement, finding the contenders costs more than enlarging the others
+    ids = above_floor(scores) if larger <= 16 else contenders(scores)
+    some = scores[ids] if len(ids) < len(scores) else scores
     if size[0]*size[1] <= budget:  # some classes at a time are faster than tiles of all
         yield slice(0, size[0]), slice(0, size[1]), *whole_winners(some, ids, size, 4*budget)
         return

@@ -207,7 +207,7 @@ def scores(self:Grounding,
     scale, bias, points = self.logit_scales.mask_scale, self.logit_scales.mask_bias, {} if m is None else dict(m=m)
     if self.memory is not None and (unit, features, read, x) == ('adaptive', 'decoder', None, None):
         return grain_scores(self.looks(imgs, self.enc.grains), text_emb, self.memory.usual(text_emb), scale, bias, **points)
-    emb = self.pixel_embeddings(imgs, x) if features == 'decoder' else encode_dense(self.enc, imgs, features)
+    emb = self.pixel_embeddings(imgs, x) if features == 'decoder' else encode_dense(self.enc, imgs, features, x)
     cos, units = unit_scores(emb, text_emb, unit, imgs, **points)
     if read is None:
         return torch.sigmoid(scale*cos + bias), units
