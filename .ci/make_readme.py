@@ -8,7 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = {'image/jpeg': '.jpg', 'image/png': '.png'} # of a picture -> ending of its file in nbs/images
-PICTURES = dict(architecture='parts of training and prediction', overview='scenes, captions and masks') # name of a file -> what it shows
+PICTURES = dict(architecture='parts of training and prediction', photographs='photographs, and masks with their names',
+                overview='scenes, captions and masks') # name of a file -> what it shows
 
 def file_name(src, # source of the cell that draws
              ):    # key of `PICTURES`: the function that is called, or else the overview

@@ -2,7 +2,7 @@
 
     python experiments/systems.py [--seeds 0 1 2] [--steps 500] [--systems tcl object mgca mgccl] [--out nbs/results/systems.json]
 
-Same scenes, seeds, steps and held-out scenes as `mgca_quickstart --seeds 3`; each run has its system's own defaults besides.
+Same scenes, seeds, steps and held-out scenes as `mgca_quickstart --seeds 3 --minutes 5`; each run has its system's own defaults besides.
 Scores are the systems' own, enlarged to the scene; PAMR (if any) acts on them before, at a quarter of the scene's side or the
 side of the scores if that is larger. Results are added to the file after every run, so that it may be stopped and started again.
 """

@@ -113,7 +113,7 @@ def gather(per_seed, # list of results of `run_seed`
     return miou, edge
 
 # %% ../../nbs/apps/01_quickstart.ipynb #n104
-STEPS_A_MINUTE = {True: 125, False: 60} # with and without bf16 instructions: steps of each system that two cores do in a minute
+STEPS_A_MINUTE = {True: 100, False: 50} # steps of each system, and all around them, with and without bf16 instructions on two cores
 
 def quick_settings(minutes, # time on two cores for one seed, roughly
                   ):        # dict for `configure`
