@@ -225,8 +225,8 @@ def winners(scores, # (C,h,w)
            ):       # iterator of (rows, columns, int64 best class, its score), tile by tile
     "argmax of bilinearly enlarged scores in bounded memory"
     larger = size[0]*size[1]/scores[0].numel()
-    # up to a sixteenfold enlargement, finding the contenders costs more than enlarging the others
-    ids = above_floor(scores) if larger <= 16 else contenders(scores)
+    # up to a twofold enlargement, finding the contenders costs more than enlarging the others
+    ids = above_floor(scores) if larger <= 2 else contenders(scores)
     some = scores[ids] if len(ids) < len(scores) else scores
     if size[0]*size[1] <= budget:  # some classes at a time are faster than tiles of all
         yield slice(0, size[0]), slice(0, size[1]), *whole_winners(some, ids, size, 4*budget)
