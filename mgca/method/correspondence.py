@@ -28,6 +28,7 @@ def sigmoid_objects(sim,   # (B,U,N) cosines
     "TCL's soft mask (arXiv 2212.00785, section 3.2)"
     return torch.sigmoid(scale*sim + bias)
 
+# %% ../../nbs/method/01_correspondence.ipynb #c010a
 def gumbel_objects(sim,   # (B,U,N) cosines
                    scale, # w, as above
                    bias,  # b, as above
@@ -38,6 +39,7 @@ def gumbel_objects(sim,   # (B,U,N) cosines
     soft = torch.sigmoid(scale*sim + bias + u.log() - (-u).log1p())
     return (soft > .5).to(soft) + soft - soft.detach()
 
+# %% ../../nbs/method/01_correspondence.ipynb #c010b
 def attention_objects(sim, # (B,U,N) cosines
                       tau=.07, # temperature
                      ):    # (B,U,N), each text's weights sum to one
@@ -81,6 +83,7 @@ def affinity(emb,     # (B,N,D) unit norm
     "Soft assignment of pixels to units"
     return (emb @ centres.transpose(1, 2)/tau).softmax(-1)
 
+# %% ../../nbs/method/01_correspondence.ipynb #c022a
 def refine_centres(emb,     # (B,N,D) unit norm
                    centres, # (B,M,D) unit norm
                    steps=3, # rounds
@@ -91,6 +94,7 @@ def refine_centres(emb,     # (B,N,D) unit norm
         centres = F.normalize(affinity(emb, centres, tau).transpose(1, 2) @ emb, dim=-1)
     return centres
 
+# %% ../../nbs/method/01_correspondence.ipynb #c022b
 def meta_points(emb, # (B,N,D) unit norm
                 m,   # points wanted; at most N are given
                 steps=3, # rounds of refinement
@@ -188,6 +192,7 @@ def pick(hardness, # (...,X) how hard each candidate is, -inf where there is non
     val, place = order.topk(min(k, order.shape[-1]), dim=-1)
     return place, ~val.isneginf()
 
+# %% ../../nbs/method/01_correspondence.ipynb #c039a
 @torch.no_grad()
 def sample_positives(sim, # (B,U,X) cosines of texts with X places, pixels or regions
                      ok,  # (B,U,X) bool candidates

@@ -20,6 +20,7 @@ def region_rows(emb,  # (B,D,H,W)
     "Every region against every text"
     return F.normalize(masked_pool(emb, A.transpose(1, 2)), dim=-1) @ text_emb.T
 
+# %% ../../nbs/method/03_fine_levels.ipynb #c038a
 def region_loss(sim,    # (K,U) cosines of the regions of all images with all texts
                 label,  # (K,) the text that claims each, -1 for none
                 ignore, # (K,U) bool, neither claimed nor surely absent
@@ -48,12 +49,14 @@ def pixel_rows(emb,   # (B,D,H,W)
     "Few sure pixels of each own text against every text"
     return F.normalize(emb.flatten(2)[image, :, pixel], dim=-1) @ text_emb.T
 
+# %% ../../nbs/method/03_fine_levels.ipynb #c041a
 def values_at(sim,   # (B,U,N) cosines
               place, # (U,k) from `hard_negatives`
              ):      # (1,U,k) their cosines, -inf where there was none
     "The hardest negatives with their gradient"
     return sim.transpose(0, 1).flatten(1).gather(1, place.clamp(min=0)).masked_fill(place < 0, -torch.inf)[None]
 
+# %% ../../nbs/method/03_fine_levels.ipynb #c041b
 def hardest_of_batch(worst, # (P,U,k) from `values_at`, of P parts of the batch
                      mode='hard', # as they were picked
                     ):    # (1,U,k) the k hardest of each text

@@ -84,12 +84,14 @@ def alone(rows, # (K,...) rows of this process
     "The rows of all processes, when there is only one"
     return rows
 
+# %% ../../nbs/method/02_losses.ipynb #c017a
 def image_rows(emb, # (B,D,H,W)
                text_emb, # (U,D) unit norm
               ):     # (B,U) cosine of each image with each text
     "Every image as a whole"
     return F.normalize(emb.mean((2, 3)), dim=-1) @ text_emb.T
 
+# %% ../../nbs/method/02_losses.ipynb #c017b
 def row_loss(sim,   # (B,U) cosines of images with texts
              pos,   # (B,U) bool, which texts each image's captions name
              scale, # scalar
@@ -132,6 +134,7 @@ def positive_pairs(emb,  # (B,D,H,W)
     image, slot = pos.gather(1, first).nonzero(as_tuple=True)
     return (text_emb[first] @ F.normalize(emb.flatten(2), dim=1))[image, slot], image, first[image, slot]
 
+# %% ../../nbs/method/02_losses.ipynb #c024a
 def masked_images(imgs,  # (B,3,S,T) in [0,1]
                   masks, # (K,H,W) in [0,1]
                   image, # (K,) which image each mask belongs to

@@ -62,6 +62,7 @@ def stage(self:MGCA,
     self.fade = min(1., max(0., progress/max(self.cfg.levels_after, 1e-6) - 1))
     return super(MGCA, self).stage(progress)
 
+# %% ../../nbs/systems/04_mgca.ipynb #n104a
 @patch
 def fine_rows(self:MGCA,
               emb,   # (B,D,H,W) float32
@@ -90,6 +91,7 @@ def find_labels(self:MGCA,
     share = own_share(sim, batch.pos, self.cfg.tau_own, bool(self.cfg.centre_own))
     return fine_labels(emb, batch.text_emb, sim, share, batch.pos, batch.more['false_neg'], self.cfg, self.memory)
 
+# %% ../../nbs/systems/04_mgca.ipynb #n105a
 @patch
 def loss(self:MGCA,
          out,    # dict of name -> rows
