@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch, store_attr
 from ..core.base import PRECISIONS, UserError, autocast_for
 from .plain_clip import VisionTower
-from .readings import ClipTail, TimmTail, any_size, embed_patches, timm_tokens, to_map
+from .readings import ClipTail, TimmTail, any_size, embed_patches, maskclip_map, timm_tokens, to_map
 
 # %% ../../nbs/encoders/02_clip.ipynb #n021
 def is_a(thing, # anything
@@ -209,10 +209,11 @@ def encode_dense(enc,  # `ClipEncoder`
                 ):     # (B,D,ceil(H/p),ceil(W/p)) features in the joint space, not normalised
     "Dense features, training-free"
     if x is not None and mode == 'maskclip':
-        x, grid = x.flatten(2).transpose(1, 2), tuple(x.shape[-2:])
+        out = maskclip_map(enc.tail, x)
     else:
         x, grid = read_tokens(enc, imgs)
-    return enc.tail.project(to_map(enc.tail(x, mode, grid), grid).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        out = to_map(enc.tail(x, mode, grid), grid)
+    return enc.tail.project(out.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 # %% ../../nbs/encoders/02_clip.ipynb #c042
 @patch

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MODES', 'resize_positions', 'embed_patches', 'timm_tokens', 'any_size', 'gaussian_bias', 'in_projections',
-           'split_heads', 'queries_keys', 'mix_values', 'attend', 'branch', 'last_block', 'to_map', 'Tail', 'ClipTail',
-           'TimmTail']
+           'split_heads', 'queries_keys', 'mix_values', 'attend', 'branch', 'last_block', 'to_map', 'maskclip_map',
+           'Tail', 'ClipTail', 'TimmTail']
 
 # %% ../../nbs/encoders/01_readings.ipynb #c004
 import torch
@@ -181,6 +181,13 @@ def to_map(tokens, # (B,T,D); the last h*w are the patches
           ):       # (B,D,h,w)
     "Drop the class token, fold the rest into a map"
     return tokens[:, -grid[0]*grid[1]:].transpose(1, 2).unflatten(2, grid)
+
+def maskclip_map(tail,  # such as `Tail`
+                 feats, # (B,W,h,w) what enters the last block, without a class token
+                ):      # (B,W,h,w) what leaves it
+    "The value path on a map: each place by itself, so that no other token is needed"
+    grid = tuple(feats.shape[-2:])
+    return to_map(tail(feats.flatten(2).transpose(1, 2), 'maskclip', grid), grid)
 
 # %% ../../nbs/encoders/01_readings.ipynb #c030
 class Tail(nn.Module):

@@ -10,7 +10,7 @@ import copy
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from ..encoders.readings import to_map
+from ..encoders.readings import maskclip_map, to_map
 from ..encoders.clip import check_images
 
 # %% ../../nbs/method/00_decoder.ipynb #c007a
@@ -80,8 +80,7 @@ class ClipEnds(nn.Module):
               feats, # (B,W,h,w) frozen features
              ):      # (B,W,h,w)
         "The last block, each place by itself"
-        grid = tuple(feats.shape[-2:])
-        return to_map(self.tail(feats.flatten(2).transpose(1, 2), 'maskclip', grid), grid)
+        return maskclip_map(self.tail, feats)
 
     def leave(self,
               u, # (B,W,H,W)
