@@ -52,21 +52,23 @@ def draw_part(ax,   # matplotlib axes in canvas units
     for face, hatch in ((True, '///' if part.kind == 'frozen' else None), (False, None)):
         edge = ('crimson' if framed else '#444444') if not face else '#c3d9ee'
         ax.add_patch(FancyBboxPatch((part.x, part.y), part.w, TALL, 'round,pad=0,rounding_size=.8', fill=face, hatch=hatch,
-                                    fc=COLOURS[part.kind], ec=edge, lw=4 if framed and not face else 1, gid=name))
+                                    fc=COLOURS[part.kind], ec=edge, gid=name,
+                                    lw=4 if framed and not face else 1, zorder=3))
     lines = part.shape.count('\n') + 1 if part.shape else 0
     middle = part.x + part.w/2
-    title = ax.text(middle, part.y + TALL/2 + 1.15*lines, part.title, weight='bold', fontsize=10, ha='center', va='center')
-    shape = ax.text(middle, part.y + TALL/2 - 1.4, part.shape, fontsize=9, ha='center', va='center', linespacing=1.15)
+    title = ax.text(middle, part.y + TALL/2 + 1.15*lines, part.title, weight='bold', fontsize=10, ha='center', va='center', zorder=4)
+    shape = ax.text(middle, part.y + TALL/2 - 1.4, part.shape, fontsize=9, ha='center', va='center', linespacing=1.15, zorder=4)
     return [title, shape]
 
 # %% ../../nbs/core/09_architecture.ipynb #a014
 ARROWS = [('images', 'right', 'image_encoder', 'left'), ('image_encoder', 'right', 'decoder', 'left'),
           ('captions', 'right', 'text_encoder', 'left'), ('decoder', 'bottom', 'similarity', 'top'),
           ('text_encoder', 'top', 'similarity', 'left'), ('similarity', 'right', 'correspondence', 'left'),
-          ('decoder', 'right', 'losses', 'top'), ('correspondence', 'right', 'losses', 'left'),
-          ('correspondence', 'right', 'fine_levels', 'left'), ('losses', 'right', 'mgca', 'left'),
-          ('fine_levels', 'right', 'mgca', 'left'), ('similarity', 'bottom', 'units', 'left'),
-          ('units', 'right', 'segmenter', 'left')]
+          ('decoder', 'right', 'fine_levels', 'left', 81), ('decoder', 'right', 'losses', 'top'),
+          ('decoder', 'right', 'correspondence', 'top'), ('decoder', 'right', 'units', 'left', 59),
+          ('correspondence', 'right', 'losses', 'left'), ('correspondence', 'right', 'fine_levels', 'left'),
+          ('losses', 'right', 'mgca', 'left'), ('fine_levels', 'right', 'mgca', 'left'),
+          ('similarity', 'bottom', 'units', 'left'), ('units', 'right', 'segmenter', 'left')]
 
 def port(name, # key of `PARTS`
          side, # 'left', 'right', 'top' or 'bottom'
@@ -81,12 +83,15 @@ def draw_arrow(ax,     # matplotlib axes in canvas units
                leaves, # side
                end,    # key of `PARTS`
                enters, # side
+               turn=None, # x at which it goes up or down, for one that enters along
               ):       # list of its corners, (x,y)
-    "Straight, or around one corner where it leaves and enters across"
+    "Straight, around one corner where it leaves and enters across, or around two"
     (x, y), (to_x, to_y) = port(start, leaves), port(end, enters)
     across = (leaves in ('left', 'right')) != (enters in ('left', 'right'))
     points = [(x, y), (to_x, to_y)]
-    if across:
+    if turn is not None:
+        points[1:1] = [(turn, y), (turn, to_y)]
+    elif across:
         points.insert(1, (to_x, y) if leaves in ('left', 'right') else (x, to_y))
     ax.plot(*zip(*points[:-1], points[-2]), color='#444444', lw=1.2, solid_capstyle='round')
     ax.annotate('', points[-1], points[-2], arrowprops=dict(arrowstyle='-|>', color='#444444', lw=1.2, shrinkA=0, shrinkB=0))

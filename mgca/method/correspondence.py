@@ -212,6 +212,6 @@ def hard_negatives(sim,    # (B,U,X) cosines
                    k=64,   # places a text
                    mode='hard', # one of `PICKS`; the others are there to compare with
                   ):       # (U,k) places in 0..B*X-1, image after image, the most alike first; -1 for none
-    "The hardest negatives of every text in some images; those of a batch are among its parts'"
+    "The hardest negatives of every text in some images; the hardest of a batch are among the hardest of its parts"
     place, there = pick(sim.masked_fill(~absent, -torch.inf).transpose(0, 1).flatten(1), k, mode)
     return F.pad(place.masked_fill(~there, -1), (0, k - place.shape[1]), value=-1)
