@@ -29,12 +29,12 @@ def shrunk(imgs,   # (1,3,H,W) in [0,1]
     size = [max(s, -(-i//pixels)) for s, i in zip(scores.shape[-2:], imgs.shape[-2:])]
     return F.interpolate(imgs, size, mode='bilinear', align_corners=True)
 
-PASSES = (4, 10, DILATIONS), (3, 3, (1, 2)) # image pixels a refined pixel each way, rounds, distances of the neighbours
+PASSES = (4, 14, DILATIONS), (3, 3, (1, 2)), (2, 2, (1, 2)) # image pixels a refined pixel each way, rounds, distances of the neighbours
 
 @torch.no_grad()
 def sharpen(imgs,   # (1,3,H,W) in [0,1]
             scores, # (1,C,h,w) in [0,1]
-            power=1.1, # of the competition after each round
+            power=1.15, # of the competition after each round
             passes=PASSES, # from coarse to fine
             chunk=8, # names at once: what fits the processor's cache
            ):       # (1,C,h',w') in [0,1] at the size of the last pass; zero for names that win nowhere
