@@ -21,14 +21,15 @@ class Patient:
                  name, # for the message
                  seconds=3., # of processor time of this thread
                 ):
-        self.file, self.name, self.until = file, name, time.thread_time() + seconds
+        self.file, self.name = file, name
+        self.soon, self.until = time.monotonic() + seconds, time.thread_time() + seconds
         self.size = file.seek(0, 2)
         file.seek(0)
 
     def read(self,
              *size, # bytes, or all
             ):      # bytes
-        if time.thread_time() > self.until:
+        if time.monotonic() > self.soon and time.thread_time() > self.until:  # the first clock is cheap, and never behind
             raise UserError(f'{self.name}: takes far too long to unpack for its size; save it anew, e.g. as PNG')
         if not size and self.size > MOST_AT_ONCE:
             raise UserError(f'{self.name}: of this format at most {MOST_AT_ONCE:,} bytes are read; save it as PNG')
