@@ -52,12 +52,11 @@ def draw_part(ax,   # matplotlib axes in canvas units
     for face, hatch in ((True, '///' if part.kind == 'frozen' else None), (False, None)):
         edge = ('crimson' if framed else '#444444') if not face else '#c3d9ee'
         ax.add_patch(FancyBboxPatch((part.x, part.y), part.w, TALL, 'round,pad=0,rounding_size=.8', fill=face, hatch=hatch,
-                                    fc=COLOURS[part.kind], ec=edge, gid=name,
-                                    lw=4 if framed and not face else 1, zorder=3))
+                                    fc=COLOURS[part.kind], ec=edge, lw=4 if framed and not face else 1, gid=name))
     lines = part.shape.count('\n') + 1 if part.shape else 0
     middle = part.x + part.w/2
-    title = ax.text(middle, part.y + TALL/2 + 1.15*lines, part.title, weight='bold', fontsize=10, ha='center', va='center', zorder=4)
-    shape = ax.text(middle, part.y + TALL/2 - 1.4, part.shape, fontsize=9, ha='center', va='center', linespacing=1.15, zorder=4)
+    title = ax.text(middle, part.y + TALL/2 + 1.15*lines, part.title, weight='bold', fontsize=10, ha='center', va='center')
+    shape = ax.text(middle, part.y + TALL/2 - 1.4, part.shape, fontsize=9, ha='center', va='center', linespacing=1.15)
     return [title, shape]
 
 # %% ../../nbs/core/09_architecture.ipynb #a014

@@ -129,7 +129,8 @@ def pamr_weights(imgs, # (B,3,H,W) in [0,1]
     n = 9*len(dilations)
     mean = sum(shifts(imgs, dilations, True))/n
     std = (sum((s - mean).square_() for s in shifts(imgs, dilations, True))/(n - 1)).sqrt()
-    return torch.stack([-((s - imgs).abs_()/(1e-8 + .1*std)).mean(1) for s in shifts(imgs, dilations)], 1).softmax(1)
+    scale = 1e-8 + .1*std
+    return torch.stack([-(s - imgs).abs_().div_(scale).mean(1) for s in shifts(imgs, dilations)], 1).softmax(1)
 
 # %% ../../nbs/segment/02_refine.ipynb #c015
 def pamr_round(masks, # (B,C,H,W)
