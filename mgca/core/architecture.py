@@ -24,7 +24,7 @@ class Part:
     shape: str # what comes out of it
 
 COLOURS = dict(data='#ffffff', frozen='#dbe9f6', trained='#ffb65c', computed='#ececec')
-KINDS = dict(frozen='frozen ❄', trained='trained', computed='computed, nothing to learn')
+KINDS = dict(frozen='frozen ❄', trained='trained', computed='computed, no weights')
 
 # %% ../../nbs/core/09_architecture.ipynb #a009
 PARTS = dict(
