@@ -179,4 +179,5 @@ def test_ctrl_c_at_any_time(tmp_path, seconds):
     time.sleep(seconds)
     p.send_signal(signal.SIGINT)
     out, err = p.communicate(timeout=60)
-    assert p.returncode in (0, 130) and len(err.splitlines()) <= 1 and 'Traceback' not in err, err
+    told = 128 - p.returncode if p.returncode < 0 else p.returncode  # by a shell; in Python's own end the signal has its plain effect
+    assert told in (0, 130) and len(err.splitlines()) <= 1 and 'Traceback' not in err, err
