@@ -8,12 +8,12 @@ __all__ = ['START', 'WINDOW', 'in_turn', 'Stream', 'leave_with', 'CaptionStream'
 # %% ../../nbs/data/06_order.ipynb #c004
 import itertools, os, threading, time
 from collections import Counter
-from functools import partial
 import numpy as np
 from fastcore.basics import patch, store_attr
 from torch.utils.data import IterableDataset, get_worker_info
 from ..core.base import UserError
-from .captions import Trouble, crop, decode_photo
+from .captions import Trouble, decode_photo
+from .squares import Square, plain_pixels
 
 # %% ../../nbs/data/06_order.ipynb #n002
 def in_turn(readers, # dict of stream number -> iterator of (images, captions, maybe masks, place)
@@ -68,10 +68,11 @@ class CaptionStream(Stream):
                  keep=None,   # function caption -> bool, which samples are of use; all when None
                  rank=0,      # number of this process
                  world_size=1, # processes
-                 transform=None, # picklable function (PIL image RGB, numpy generator) -> (size,size,3) uint8; `crop` when None
+                 transform=None, # picklable function (PIL image RGB, numpy generator) -> (size,size,3) uint8; `Square` when None
                 ):
         store_attr('source,batch,size,seed,shuffle,passes,train,keep,rank,world_size')
-        self.transform = transform or partial(crop, size=size, train=train)
+        self.transform = transform or Square(size, train)
+        self.other = plain_pixels if getattr(self.transform, 'pixels', False) else None
 
 # %% ../../nbs/data/06_order.ipynb #c011
 @patch
@@ -116,7 +117,7 @@ def usable(self:CaptionStream,
     caption = '\n'.join(sample[1])
     if self.keep and not self.keep(caption):
         return Trouble('no_noun')
-    img = decode_photo(sample[0], self.size)
+    img = decode_photo(sample[0], self.size, self.other)
     if isinstance(img, Trouble):
         return img
     return self.transform(img, np.random.default_rng([self.seed, epoch, unit, number, 1])), caption

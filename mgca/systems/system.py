@@ -7,13 +7,12 @@ __all__ = ['Batch', 'System', 'whole_captions', 'whole']
 
 # %% ../../nbs/systems/01_system.ipynb #c004
 from dataclasses import dataclass, field, replace
-from functools import partial
 import torch
 import torch.nn as nn
 from fastcore.basics import patch
 from huggingface_hub import ModelHubMixin
 from ..core.base import UserError
-from ..data.captions import crop
+from ..data.squares import Square
 from .config import TrainConfig
 
 # %% ../../nbs/systems/01_system.ipynb #n101
@@ -99,7 +98,7 @@ def transform(self:System,
               train, # with chance?
              ):      # picklable function (PIL image, numpy generator) -> (size,size,3) uint8
     "How a photograph becomes a training image"
-    return partial(crop, size=size, train=train)
+    return Square(size, train)
 
 @patch
 def frozen(self:System,
