@@ -34,7 +34,7 @@ ROWS = {
     'groupvit': Row('GroupViT', dict(system='groupvit', size='scenes'), worlds=ALONE),
     'pgseg': Row('PGSeg', dict(system='pgseg', size='scenes'), worlds=ALONE),
     'mgccl': Row('MGCCL', dict(system='mgccl')),
-    'fgaseg': Row('FGAseg from captions', dict(system='fgaseg', size='scenes'), worlds=ALONE),
+    'fgaseg': Row('FGAseg from captions', dict(system='fgaseg', size='scenes')),
     'mgca': Row('MGCA', dict(system='mgca')),
     'fgaseg-masks': Row('FGAseg with masks', dict(system='fgaseg', size='scenes', supervision='masks'), worlds=ALONE, ceiling=True),
     'probe': Row('linear probe with masks', dict(system='probe', lr=.01, supervision='masks'), worlds=ALONE, ceiling=True),
