@@ -15,19 +15,17 @@ from mgca.apps.report import STYLES
 from mgca.core.base import write_json
 from mgca.method.units import UNITS
 from mgca.systems.registry import build, configure
+from mgca.systems.rows import only_levels
 from mgca.train.loop import train
 from mgca.train.source import data_source
 
-LEVELS = dict(object='w_obj', region='w_reg', pixel='w_pix') # a level is switched off by its weight
 SETS = ['object', 'region', 'pixel', 'object region', 'object pixel', 'region pixel', 'object region pixel']
 CHOICES = {'hardest positives': dict(hard='hard'), 'easiest positives': dict(hard='easy'), 'pixel weight 1': dict(w_pix=1.),
            'k_n 8': dict(k_n=8), 'k_n all': dict(k_n=0), 'k_pix 8': dict(k_pix=8),
            '6 meta-points': dict(regions=6), '24 meta-points': dict(regions=24), 'no ignore band': dict(rho_pos=.5, rho_neg=.5)}
 
 def settings(levels): # names of levels with spaces between them -> dict for `replace`
-    on = configure()
-    weights = {w: getattr(on, w)*(level in levels.split()) for level, w in LEVELS.items()}
-    return weights if 'object' in levels else weights | dict(levels_after=0.)  # a fine level by itself has nothing to wait for
+    return {k: v for k, v in only_levels(*levels.split()).items() if k != 'system'}
 
 def chosen(only): # value of --only -> dict of name -> changed settings
     sets = {s: settings(s) for s in SETS}
