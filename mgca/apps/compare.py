@@ -194,7 +194,7 @@ def mgca_compare(world:str='scenes', # scenes (embedded) or photos (yours)
     tell(f"{folder/'compare.json'}: {sum(map(len, found['rows'].values()))} runs, {time.time() - began:.0f} s")
     if failed:
         which = ', '.join(f'{n} seed {s}' for n, s in failed)
-        raise UserError(f'{len(failed)} runs failed: {which}; the same command tries them again')
+        raise UserError(f'{len(failed)} of {len(names)*seeds} runs failed: {which}; the same command tries again')
 
 def main(): # None
     "Entry point of `mgca_compare`"
