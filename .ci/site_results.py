@@ -12,13 +12,15 @@ from PIL import Image
 from mgca.apps.photos import markdown
 from mgca.apps.report import methods
 from mgca.core.base import mean_and_range
+from mgca.method.units import UNITS
 from mgca.systems.registry import SYSTEMS
+from mgca.systems.rows import ABLATIONS, ROWS
 
 matplotlib.use('agg')
 matplotlib.rcParams['svg.hashsalt'] = 'mgca'  # the same picture twice is the same file
 
-NAMES = {'maskclip': 'MaskCLIP (no training)', 'captions': 'FGAseg, taught by captions', 'masks': 'FGAseg, taught by masks',
-         'start': 'start: names of an ImageNet classifier', 'pamr': 'PAMR', **{n: e.title for n, e in SYSTEMS.items()}}
+NAMES = {'maskclip': 'MaskCLIP (no training)', 'start': 'start: names of an ImageNet classifier', 'pamr': 'PAMR',
+         **{n: e.title for n, e in SYSTEMS.items()}}
 STYLES = {'seen': 'drawing styles of the training scenes', 'unseen': 'a drawing style that nothing was trained on'}
 SETS = {'msrc21': 'MSRC-21', 'camvid': 'CamVid', 'coco': 'COCO'}
 THUMB = 480 # px, width of a picture in the gallery
@@ -105,16 +107,17 @@ def systems(page, report):
              'and without PAMR ([stored](results/systems.json), [explained](systems/05_tcl.ipynb)).')
     both(page, {0: 'mIoU %', 1: 'boundary F %'}, rows)
 
-def fgaseg(page, report):
-    cfg = report['config']
-    def rows(k, _):
-        return {called(n): {f'{u}, {s}': percent(r[u][s][k] for r in runs.values()) for u in ('pixel', 'adaptive') for s in STYLES}
-                for n, runs in report['results'].items()}
-    page.say('## FGAseg')
-    page.say(f"Cost aggregation beside MGCA on the same frozen encoder, {cfg['steps']} steps of {cfg['batch']} images, {cfg['scenes']} "
-             'held-out scenes a style. Whoever is taught by masks runs on a track of its own ([stored](results/fgaseg.json), '
-             '[explained](systems/19_fgaseg.ipynb)).')
-    both(page, {0: 'mIoU %', 1: 'boundary F %'}, rows, {'': 'seen and unseen styles'})
+def compared(page, world, report, sets): # a world of `mgca_compare`, its file, dict of set -> what to call it
+    def rows(part, key):
+        return {title(runs): {u: percent(r['sets'][key][u][part] for r in runs.values()) for u in UNITS} for runs in systems.values()}
+    def title(runs): return next(iter(runs.values()))['title']
+    systems = {n: runs for n, runs in report['rows'].items() if n in ROWS}
+    choices = {title(runs): {said: percent(r['sets'][key]['adaptive']['miou'] for r in runs.values()) for key, said in sets.items()}
+               for n, runs in report['rows'].items() if n in ABLATIONS}
+    page.say(f"All systems on the same {world}: one encoder, one set of captions, one protocol. Rows *with masks* have seen what the "
+             f"others must guess ([stored](results/compare_{world}.json), [explained](apps/13_compared.ipynb)).")
+    both(page, {'miou': f'mIoU % on {world}', 'boundary_f': f'boundary F % on {world}'}, rows, sets)
+    page.show(f'mIoU % on {world}, MGCA but for one choice, adaptive unit', choices, list(sets.values()), False)
 
 def photographs(page, report, named):
     titles = {n: methods().get(n, called(n)) for n in report}  # files of results have names of their own for some systems
@@ -149,7 +152,9 @@ def results(folder, static): # nbs/results, folder for charts -> Markdown
     quickstart(page, read(folder, 'quickstart'))
     levels(page, read(folder, 'levels'))
     systems(page, read(folder, 'systems'))
-    fgaseg(page, read(folder, 'fgaseg'))
+    page.say('## Everyone on the same work')
+    compared(page, 'scenes', read(folder, 'compare_scenes'), STYLES)
+    compared(page, 'photos', read(folder, 'compare_photos'), {f'{k}-dev': title for k, title in SETS.items()})
     photographs(page, read(folder, 'photos'), read(folder, 'named'))
     return page.text()
 

@@ -100,6 +100,9 @@ def test_results_are_the_stored_ones(site):
     photos = json.loads((ROOT/'nbs/results/photos.json').read_text())
     wanted = [d[s] for m in report['miou'].values() for d in m.values() for s in d]
     wanted += [[r[t]['adaptive']['miou'] for r in runs.values()] for runs in photos.values() for t in ('msrc21', 'camvid', 'coco')]
+    for world in ('scenes', 'photos'):
+        rows = json.loads((ROOT/f'nbs/results/compare_{world}.json').read_text())['rows'].values()
+        wanted += [[r['sets'][s]['adaptive']['miou'] for r in runs.values()] for runs in rows for s in next(iter(runs.values()))['sets']]
     for values in wanted:
         assert mean_and_range([100*v for v in values]) in text
 

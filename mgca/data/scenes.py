@@ -147,7 +147,7 @@ def scene_class_names(): # list of 244 names, synonyms as 'dog|puppy': objects, 
 
 def scene_labels(plan, # from `plan_scene`
                 ):     # (size,size) int64 index into `scene_class_names`
-    "Exact dense labels of a plan, for evaluation only"
+    "Exact dense labels of a plan, which no system sees that learns from captions"
     n, first_bg = plan['size'], len(object_table())
     labels = np.full((n, n), first_bg + plan['background'], np.int64)
     for item in plan['items']:

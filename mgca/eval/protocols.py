@@ -69,7 +69,7 @@ def protocol_hash(settings, # dict of everything that shapes a number
     return fingerprint(settings, 12)
 
 def spelled_out(p, # `Protocol`
-               ):  # dict; prompts and class names as sentences and words, not as the names of lists
+               ):  # dict; prompts as sentences, class names by a hash of their words, too
     "All that the hash covers"
     variant = facts()['variants'].get(p.names)
     if variant:

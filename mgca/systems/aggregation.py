@@ -186,18 +186,20 @@ class ClassLayer(nn.Module):
                  heads,   # of the attention
                  pooling, # side of the squares that are averaged
                  pad_len=0, # words to fill up to; 0 never fills up
+                 pads=0., # fillers a word, at least
                 ):
         super().__init__()
         self.attention = LinearAttention(dim, guide, heads)
         self.MLP = nn.Sequential(nn.Linear(dim, 4*dim), nn.ReLU(), nn.Linear(4*dim, dim))
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.pooling, self.pad_len = pooling, pad_len
+        self.pooling, self.pad_len, self.pads = pooling, pad_len, pads
         if pad_len:
             self.padding_tokens = nn.Parameter(torch.zeros(1, 1, dim))
             self.padding_guidance = nn.Parameter(torch.zeros(1, 1, guide))
 
-    def filled(self, x, guide): # (B,P,T,C), (B,T,G) -> the same with at least `pad_len` words
-        n = max(0, self.pad_len - x.shape[2])
+    def filled(self, x, guide): # (B,P,T,C), (B,T,G) -> the same with at least `pad_len` words, and `pads` fillers for each
+        T = x.shape[2]
+        n = max(self.pad_len - T, round(self.pads*T), 0) if self.pad_len else 0
         if not n:
             return x, guide
         more, meaning = self.padding_tokens[None].expand(*x.shape[:2], n, -1), self.padding_guidance.expand(len(x), n, -1)
@@ -224,11 +226,11 @@ class Aggregation(nn.Module):
                  dim,  # C
                  look, # channels of the guidance of places
                  text, # channels of the guidance of words
-                 cfg,  # with heads, window, pooling, pad_len and size
+                 cfg,  # with heads, window, pooling, pad_len, size, and pads if there are any
                 ):
         super().__init__()
         self.swin_block = SwinPair(dim, look, cfg.heads, cfg.window, cfg.size)
-        self.attention = ClassLayer(dim, text, cfg.heads, cfg.pooling, cfg.pad_len)
+        self.attention = ClassLayer(dim, text, cfg.heads, cfg.pooling, cfg.pad_len, getattr(cfg, 'pads', 0.))
 
     def forward(self,
                 x,    # (B,T,H,W,C)

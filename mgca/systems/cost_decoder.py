@@ -39,6 +39,7 @@ class DecoderSizes:
     text_proj:int = 0        # channels of the guidance of words
     dims:tuple = ()          # channels at 2H and 4H
     guide_proj:tuple = ()    # channels of the projected guides
+    pads:float = 0.          # fillers a word at least, where words are filled up; released: only up to pad_len
 
     def __post_init__(self):
         h = self.hidden

@@ -23,7 +23,7 @@ from .tcl import shared_chance
 
 # %% ../../nbs/systems/19_fgaseg.ipynb #c010
 SUPERVISION = 'captions', 'masks'
-SCENES = dict(hidden=16, heads=2, layers=1, window=6, pad_len=16, texts=8, batch=16, steps=300, lr=4e-3, cached_features=3600)
+SCENES = dict(hidden=16, heads=2, layers=1, window=6, pad_len=16, pads=1., texts=8, batch=16, steps=300, lr=4e-3, cached_features=3600)
 STEPS = dict(steps=80_000, batch=8, microbatches=1, lr=2e-4, lr_end=0., weight_decay=1e-4, clip_norm=.01)
 
 @dataclass
@@ -46,13 +46,14 @@ class FGAConfig(ObjectConfig):
     window:int = 12          # side of its windows
     pooling:int = 2          # side of the squares that are averaged before words talk
     pad_len:int = 256        # words that talk to each other: fewer are filled up, of more the best are kept; 0 for neither
+    pads:float = 0.          # fillers a word at least, as many as training had; released: only up to pad_len
     fusion:str = 'cat'       # how the two cost volumes become one
     word_kernel:int = 3      # side of the kernels that words write, odd
     p2t_layers:int = 1       # rounds in which words look at the image
     p2t_heads:int = 8        # of these attentions
     RANGES: ClassVar = dict(texts=(2, 4096), w_seg=(0, 1e6), w_align=(0, 1e6), tune=(0, 1), rho_pos=(0, 1), rho_neg=(0, 1),
                             tau_own=(1e-4, 100.), centre_own=(0, 1), spoken=(0, 1), hidden=(16, 1024), layers=(1, 12), heads=(1, 32),
-                            window=(2, 64), pooling=(1, 64), pad_len=(0, 4096), word_kernel=(1, 9), p2t_layers=(1, 12),
+                            window=(2, 64), pooling=(1, 64), pad_len=(0, 4096), pads=(0, 64), word_kernel=(1, 9), p2t_layers=(1, 12),
                             p2t_heads=(1, 32))
     CHOICES: ClassVar = dict(size=('published', 'cc3m', 'scenes', 'mini', 'small'), supervision=SUPERVISION, fusion=FUSIONS)
 
@@ -73,7 +74,7 @@ class FGAseg(ObjectLevel):
         self.t2p = TextToPixel(dim, dim//2, cfg.word_kernel)
         self.upsample1 = nn.ConvTranspose2d(width, 2*hidden, 2, 2)
         self.upsample2 = nn.ConvTranspose2d(width, hidden, 4, 4)
-        same = ('hidden', 'layers', 'heads', 'window', 'pooling', 'pad_len', 'fusion')
+        same = ('hidden', 'layers', 'heads', 'window', 'pooling', 'pad_len', 'pads', 'fusion')
         self.costs = CostDecoder(DecoderSizes(dim, dim, (2*hidden, hidden), (grid, grid), kernel=cfg.word_kernel,
                                               **{k: getattr(cfg, k) for k in same}))
         with torch.no_grad():  # cosines differ by tenths: as loud as their guides from the start, and most words are nowhere

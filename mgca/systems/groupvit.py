@@ -29,7 +29,7 @@ from .tcl import deit_crop
 class GroupViT(System):
     "An image encoder that groups its patches, a text transformer, InfoNCE, nouns in prompts"
     Config, prompts, calibrated = GroupViTConfig, 'simple', False
-    whole_batch = False  # can a batch be computed in pieces?
+    whole_batch = False  # must a batch be computed whole?
     presets = {('size', 'cc3m'): PUBLISHED_STEPS, ('size', 'mini'): dict(SCENES, steps=60, batch=32, cached_features=480),
                ('size', 'small'): SCENES, ('size', 'scenes'): SCENES}
 

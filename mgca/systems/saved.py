@@ -30,7 +30,7 @@ tags: [open-vocabulary-segmentation, image-captions]
 ---
 # {name}
 
-Open-vocabulary semantic segmentation, trained with [mgca]({url}) from image-caption pairs alone; no mask was used.
+Open-vocabulary semantic segmentation, trained with [mgca]({url}) from {taught}.
 This is a re-implementation: the constants of the MGCA paper (arXiv 2403.03707) were not available to the project.
 
     from mgca import segment
@@ -46,7 +46,8 @@ def model_files(model, # `System`
                ):      # dict of file name -> bytes
     "What `load_model` needs, and a card for people"
     title = find_system(model.cfg.system or DEFAULT).title
-    card = CARD.format(name=name, url='https://github.com/mgca/mgca', cfg=model.cfg, title=title)
+    taught = 'masks drawn by people' if 'masks' in model.needs else 'image-caption pairs alone; no mask was used'
+    card = CARD.format(name=name, url='https://github.com/mgca/mgca', cfg=model.cfg, title=title, taught=taught)
     return {'model.safetensors': save(model.learned() if weights is None else weights),
             'config.json': json.dumps(asdict(model.cfg), indent=1).encode(), 'README.md': card.encode(errors='replace')}
 
