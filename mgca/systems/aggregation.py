@@ -198,8 +198,7 @@ class ClassLayer(nn.Module):
             self.padding_guidance = nn.Parameter(torch.zeros(1, 1, guide))
 
     def filled(self, x, guide): # (B,P,T,C), (B,T,G) -> the same with at least `pad_len` words, and `pads` fillers for each
-        T = x.shape[2]
-        n = max(self.pad_len - T, round(self.pads*T), 0) if self.pad_len else 0
+        n = max(self.pad_len - x.shape[2], round(self.pads*x.shape[2]), 0) if self.pad_len else 0
         if not n:
             return x, guide
         more, meaning = self.padding_tokens[None].expand(*x.shape[:2], n, -1), self.padding_guidance.expand(len(x), n, -1)
