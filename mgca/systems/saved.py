@@ -46,7 +46,9 @@ def model_files(model, # `System`
                ):      # dict of file name -> bytes
     "What `load_model` needs, and a card for people"
     title = find_system(model.cfg.system or DEFAULT).title
-    taught = 'masks, a ceiling for those that learn from captions' if 'masks' in model.needs else 'image-caption pairs alone; no mask was used'
+    taught = 'image-caption pairs alone; no mask was used'
+    if 'masks' in model.needs:
+        taught = 'masks, a ceiling for those that learn from captions'
     card = CARD.format(name=name, url='https://github.com/mgca/mgca', cfg=model.cfg, title=title, taught=taught)
     return {'model.safetensors': save(model.learned() if weights is None else weights),
             'config.json': json.dumps(asdict(model.cfg), indent=1).encode(), 'README.md': card.encode(errors='replace')}
