@@ -7,13 +7,10 @@ BIN = Path(sys.executable).parent
 ENV = dict(os.environ, HF_HUB_OFFLINE='1', OMP_NUM_THREADS='1', MPLBACKEND='agg')
 ROWS = 'maskclip,mgca'
 
-def hear_ctrl_c():
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would pass on deafness to it
-
 def start(out, rows=ROWS):
     few = '--seeds', '1', '--steps', '2', '--scenes', '2', '--jobs', '1'
     return subprocess.Popen([BIN/'mgca_compare', '--only', rows, *few, '--out', out], env=ENV, text=True, start_new_session=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=hear_ctrl_c)
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 def finish(out, rows=ROWS):
     p = start(out, rows)
