@@ -28,6 +28,7 @@ class MGCAConfig(ObjectConfig):
     k_pix:int = 64           # hardest pixels of the batch a positive pixel is contrasted with
     hard:str = 'random'      # which positive pixels: hard, easy or random
     negatives:str = 'hard'   # which negatives of the fine levels; easy and random ones are there to compare with
+    balance:float = 0.       # 1 expects of each text its share of the batch's claims, so that common ones need not fit all
     rho_pos:float = .6       # least share of a region (or pixel) a text must win to claim it
     rho_neg:float = .1       # share below which a text is absent from a place of its own image
     spoken:int = 0           # 1 leaves unclaimed what another caption's text fits better than all own; 2 less offsets
@@ -35,7 +36,7 @@ class MGCAConfig(ObjectConfig):
     centre_own:int = 0       # 1 compares each text with its own mean over the image in that competition
     RANGES: ClassVar = dict(w_reg=(0, 1e6), w_pix=(0, 1e6), levels_after=(0, 1), regions=(1, 4096), k_n=(0, 10**6),
                             k_pos=(1, 10**5), k_pix=(1, 10**5), rho_pos=(0, 1), rho_neg=(0, 1), spoken=(0, 2),
-                            tau_own=(1e-4, 100.), centre_own=(0, 1))
+                            tau_own=(1e-4, 100.), centre_own=(0, 1), balance=(0, 10))
     CHOICES: ClassVar = dict(hard=PICKS, negatives=PICKS)
 
 # %% ../../nbs/systems/04_mgca.ipynb #n102
@@ -106,7 +107,7 @@ def loss(self:MGCA,
     regions = [gather(out[k]) for k in ('region', 'region_label', 'region_ignore', 'region_claims')]
     pixels = [gather(out[k]) for k in ('pixel', 'pixel_label', 'pixel_ignore')]
     worst = gather(hardest_of_batch(out['worst'], cfg.negatives))  # all that other processes need of these
-    scales, how = self.logit_scales, (cfg.k_n, cfg.negatives)
+    scales, how = self.logit_scales, (cfg.k_n, cfg.negatives, cfg.balance)
     losses[self.region_name] = self.fade*cfg.w_reg*region_loss(*regions, scales('region'), *how)
     losses['pixel'] = self.fade*cfg.w_pix*pixel_loss(*pixels, worst, scales('pixel'), *how)
     return losses
