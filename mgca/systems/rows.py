@@ -74,4 +74,6 @@ ABLATIONS = {
     'regions-4': changed('4 meta-points', regions=4), 'regions-24': changed('24 meta-points', regions=24),
     **{f'images-{n}': changed(f'{n} images', cached_features=n) for n in (500, 2000)},
     'images-12000': changed('12000 images', cached_features=12_000, worlds=ALONE),
+    'balance': changed('frequent words are expected', balance=1.),
+    'balance-half': changed('and half the weights of the finer levels', balance=1., w_reg=.1, w_pix=.05, worlds=('photos',)),
 }
