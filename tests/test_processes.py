@@ -28,8 +28,8 @@ def problem(name, pieces):
     "A system, and eight images with texts; the first image names one thing, so that processes hold different numbers of rows"
     g = torch.Generator().manual_seed(0)
     known = dict(hard='hard', regions=4, rho_pos=.4, k_n=3, k_pos=2, k_pix=5, balance=.7, embed=32, heads=2, depths=(1, 1, 1),
-                 group_tokens=(6, 4, 0), groups=(6, 4), patch=8, image_size=40, hidden=16, proto_hidden=16, text_protos=4, out=16, text_width=16, text_heads=1,
-                 text_layers=1, nouns=2, drop_path=.3)
+                 group_tokens=(6, 4, 0), groups=(6, 4), patch=8, image_size=40, hidden=16, proto_hidden=16, text_protos=4,
+                 out=16, text_width=16, text_heads=1, text_layers=1, nouns=2, drop_path=.3)
     fields = vars(SYSTEMS[name].cls.Config())
     if fields.get('supervision') == 'none':  # masks must be asked for, and nothing else teaches it
         known['supervision'] = 'masks'
