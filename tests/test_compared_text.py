@@ -24,6 +24,9 @@ def average(numbers):
 def lost(row): # points of seen styles, adaptive unit
     return average(seeds('mgca', 'seen')) - average(seeds(row, 'seen'))
 
+def by_pixels(row): # points of seen styles
+    return average(seeds(row, 'seen', 'pixel'))
+
 def mean(*which, **more): # text
     return f'{average(seeds(*which, **more)):.1f}'
 
@@ -97,17 +100,27 @@ def said(): # dict of cell -> phrases that must be in it
             f"by {average(balanced) - average(objects):.1f}, where MGCA's default is behind by {average(objects) - average(ours):.1f}."],
         '13_compared n008': [
             f"within {max(lost(r) for r in ('object+region', 'object+pixel')):.1f} points of all three",
-            f"without them lose {lost('region+pixel'):.1f};",
+            f"without them lose {lost('region+pixel'):.1f}. Alone, regions lose {lost('region'):.1f}",
+            f"*object level* above) {lost('object'):.1f} and pixels {lost('pixel'):.1f}.",
             f"worth {lost('random-8') - lost('hard-8'):.1f} points over random ones when eight",
+            f"and {by_pixels('hard-8') - by_pixels('random-8'):.1f} by pixels. Among",
+            f"({span('random-negatives', 'seen')}), and {by_pixels('mgca') - by_pixels('random-negatives'):.1f} by pixels",
+            f"cost {lost('hard-positives'):.1f} points with adaptive units",
             f"nineteen of boundary F ({mean('hard-positives', 'seen', part='boundary_f')})",
+            f"lose {lost('regions-4'):.1f} of seen styles",
             f"({mean('decoder-x2', 'seen')} against {mean('mgca', 'seen')}, "
             f"unseen {mean('decoder-x2', 'unseen')} against {mean('mgca', 'unseen')})",
             '(boundary F {} against {})'.format(*(mean(r, 'seen', 'pixel', 'boundary_f') for r in ('decoder-x2', 'mgca'))),
             f"learned by heart ({mean('images-500', 'seen')}), 2,000 give {mean('images-2000', 'seen')}, 6,000 {mean('mgca', 'seen')} "
             f"and 12,000 {mean('images-12000', 'seen')} ({listed(seeds('images-12000', 'seen'))})",
-            f"on unseen styles {listed(average(seeds(r, 'unseen')) for r in ('images-500', 'images-2000', 'mgca', 'images-12000'))}"],
+            f"on unseen styles {listed(average(seeds(r, 'unseen')) for r in ('images-500', 'images-2000', 'mgca', 'images-12000'))}",
+            f"({ranged('balance', 'seen')}; unseen {ranged('balance', 'unseen')}), "
+            f"and costs {by_pixels('mgca') - by_pixels('balance'):.1f} by pixels"],
         '13_compared n017': [
             f"{mean('mgca', 'unseen')} against {mean('object', 'unseen')} at the object level", f"and {mean('image', 'unseen')} for whole"],
+        '13_compared n016': [  # what the older runs had is kept nowhere else
+            f"36.0 there, {seeds('object', 'seen')[0]:.1f} here; regions alone 34.9 and {seeds('region', 'seen')[0]:.1f}",
+            f"seed 2, had 3.1 and has {seeds('groupvit', 'seen')[2]:.1f}"],
         '02_grounding n105': [
             f"({mean('decoder-x2', 'seen')} against {mean('mgca', 'seen')}, row `decoder-x2`"],
         '11_groupvit r001': [
