@@ -85,7 +85,7 @@ def pixel_loss(sim,    # (K,U) from `pixel_rows`
                ignore, # (K,U) bool, neither right nor surely wrong
                worst,  # (P,U,k) from `values_at`, of P parts of the batch; the k hardest of each text count
                scale,  # scalar
-                k_n,    # hardest texts of a pixel
+               k_n,    # hardest texts of a pixel
                mode='hard', # or easy or random negatives, to compare with
                balance=0., # how far a text's share of the picked pixels is expected, see `expected`
               ):       # scalar
