@@ -57,6 +57,7 @@ def test_the_path_is_as_long_as_it_says():
     spec.loader.exec_module(tool)
     rows = tool.rows()
     assert len(rows) == 8
+    assert f'{sum(minutes for _, minutes, _ in rows)} minutes in all' in (ROOT/'README.md').read_text()
     for path, minutes, seconds in rows:
         assert abs(tool.reading(path) - minutes) <= 3, f'{path.name}: {tool.reading(path):.0f} minutes'
         assert 0 < seconds <= 60, path.name
