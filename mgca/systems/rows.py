@@ -75,5 +75,5 @@ ABLATIONS = {
     **{f'images-{n}': changed(f'{n} images', cached_features=n) for n in (500, 2000)},
     'images-12000': changed('12000 images', cached_features=12_000, worlds=ALONE),
     'balance': changed('frequent words are expected', balance=1.),
-    'balance-half': changed('and half the weights of the finer levels', balance=1., w_reg=.1, w_pix=.05, worlds=('photos',)),
+    'balance-half': changed('frequent words expected, finer levels halved', balance=1., w_reg=.1, w_pix=.05, worlds=('photos',)),
 }
