@@ -225,11 +225,11 @@ class Aggregation(nn.Module):
                  dim,  # C
                  look, # channels of the guidance of places
                  text, # channels of the guidance of words
-                 cfg,  # with heads, window, pooling, pad_len, size, and pads if there are any
+                 cfg,  # with heads, window, pooling, pad_len, size, pads
                 ):
         super().__init__()
         self.swin_block = SwinPair(dim, look, cfg.heads, cfg.window, cfg.size)
-        self.attention = ClassLayer(dim, text, cfg.heads, cfg.pooling, cfg.pad_len, getattr(cfg, 'pads', 0.))
+        self.attention = ClassLayer(dim, text, cfg.heads, cfg.pooling, cfg.pad_len, cfg.pads)
 
     def forward(self,
                 x,    # (B,T,H,W,C)

@@ -44,7 +44,7 @@ class MGCA(ObjectLevel):
     "Objects, regions and pixels against nouns"
     Config, levels, region_name = MGCAConfig, ('object', 'region', 'pixel'), 'region'
     presets = {('size', 'cc3m'): dict(w_reg=.1, w_pix=.1),
-               ('model', 'lite'): dict(w_reg=.2, w_pix=.1, spoken=1, levels_after=.1, centre_own=1)}
+               ('model', 'lite'): dict(w_reg=.1, w_pix=.05, balance=1., spoken=1, levels_after=.1, centre_own=1)}
     fade = 1. # of the fine levels, 0-1; set by `stage`
 
     def check_settings(self): # None; raises `UserError`
