@@ -88,10 +88,12 @@ def said(): # dict of cell -> phrases that must be in it
         '13_compared n0033': [
             f"({average(of_three(PHOTOGRAPHS['images-500'])):.0f} on the mean of the three sets; "
             f"image level {average(of_three(PHOTOGRAPHS['image'])):.1f})",
-            f"nearly all: {average(of_three(PHOTOGRAPHS['images-2000'])):.1f}, where 8,000 have "
+            f"a good deal more: {average(of_three(PHOTOGRAPHS['images-2000'])):.1f}, where 8,000 have "
             '{:.1f} with a range of {:.1f} to {:.1f}'.format(average(ours), min(ours), max(ours)),
             'sky ({} instead of {})'.format(*map(listed, lost_sky)),
-            f"three sets were {listed(before)}"],
+            f"three sets were {listed(before)}",
+            'the streets have {:.1f}, {:.1f} with half the weights, {:.1f} with balance, {:.1f} with both'.format(
+                *(seeds(row, 'camvid')[0] for row in ('double-no-balance', 'no-balance', 'double', 'mgca')))],
         '13_compared n008': [
             f"within {max(lost(r) for r in ('object+region', 'object+pixel')):.1f} points of all three",
             f"without them lose {lost('region+pixel'):.1f}. Alone, regions lose {lost('region'):.1f}",
