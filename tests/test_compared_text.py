@@ -90,6 +90,7 @@ def said(): # dict of cell -> phrases that must be in it
             f"image level {average(of_three(PHOTOGRAPHS['image'])):.1f})",
             f"a good deal more: {average(of_three(PHOTOGRAPHS['images-2000'])):.1f}, where 8,000 have "
             '{:.1f} with a range of {:.1f} to {:.1f}'.format(average(ours), min(ours), max(ours)),
+            slashed('sentences'),
             'sky ({} instead of {})'.format(*map(listed, lost_sky)),
             f"three sets were {listed(before)}",
             'the streets have {:.1f}, {:.1f} with half the weights, {:.1f} with balance, {:.1f} with both'.format(
