@@ -117,7 +117,7 @@ def compared(page, world, report, sets): # a world of `mgca_compare`, its file, 
     page.say(f"All systems on the same {world}: one encoder, one set of captions, one protocol. Rows *with masks* have seen what the "
              f"others must guess ([stored](results/compare_{world}.json), [explained](apps/13_compared.ipynb)).")
     both(page, {'miou': f'mIoU % on {world}', 'boundary_f': f'boundary F % on {world}'}, rows, sets)
-    page.show(f'mIoU % on {world}, MGCA but for one choice, adaptive unit', choices, list(sets.values()), False)
+    page.show(f'mIoU % on {world}, MGCA with other choices, adaptive unit', choices, list(sets.values()), False)
 
 def photographs(page, report, named):
     titles = {n: methods().get(n, called(n)) for n in report}  # files of results have names of their own for some systems
